@@ -1,0 +1,21 @@
+"""syncd mirrors ranges of etcd through its HTTP/JSON gateway and serves them on a Unix socket.
+
+The map of the house. Data flows one way, and each stage knows only what stands before it
+(`tests/test_house.py` keeps it so):
+
+    etcd ──HTTP/JSON──▶ gateway ──▶ sync ──▶ store ──▶ serve ──Unix socket──▶ client, cli
+
+    config    the configuration file, as frozen values
+    gateway   HTTP, JSON, endpoints, etcd's versions and their quirks
+    sync      one full read, then one watch: when to resume, re-read, back off
+    store     keys, revisions, history, readers' cursors: pure, without I/O or clock
+    serve     the Unix socket and the local API
+    daemon    puts the parts together; signals, logging
+    client    the local API from the reader's side
+    cli       the commands
+
+Beside them stand the values that cross borders: `keyrange` (which keys), `records` (what a key
+holds, what happened to it), `status` (how a range is doing) and `errors` (the root of all errors).
+"""
+
+__version__ = "0.1.0"
