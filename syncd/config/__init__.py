@@ -1,0 +1,27 @@
+"""The configuration file, as frozen values.
+
+    file ──document──▶ YAML nodes ──reader──▶ draft ──checks──▶ Config, or ConfigError with every mistake
+
+`schema` has the keys, their types, bounds and defaults; `notation` and `units` how single values are
+written; `ranges` what a range is; `draft` holds what is good so far beside what is not.
+"""
+
+from syncd.config.errors import ConfigError, Mistake
+from syncd.config.load import load
+from syncd.config.schema import TLS, Access, Cache, Config, Etcd, History, Log, Serve, Sync, Timeouts
+
+__all__ = [
+    "TLS",
+    "Access",
+    "Cache",
+    "Config",
+    "ConfigError",
+    "Etcd",
+    "History",
+    "Log",
+    "Mistake",
+    "Serve",
+    "Sync",
+    "Timeouts",
+    "load",
+]

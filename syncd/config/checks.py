@@ -1,0 +1,85 @@
+"""What a single value cannot show: whether the keys agree with each other.
+
+A check looks only at values that are good in themselves, so that one mistake is not told twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from syncd.config.draft import Draft
+from syncd.config.notation import why_unreadable
+from syncd.config.ranges import check_overlaps
+from syncd.config.schema import TLS
+
+UNSUPPORTED = "not supported by this version of syncd; remove it"
+
+CREDENTIAL = "etcd-password"
+"""The name of the password among systemd's credentials (systemd.exec(5), LoadCredential=)."""
+
+
+def check(draft: Draft, environ: Mapping[str, str]) -> None:
+    """Note in the draft where the keys contradict each other."""
+    _check_endpoints(draft)
+    _check_tls(draft)
+    _check_user(draft, environ)
+    if draft.values.get("ranges") == ():
+        draft.wrong("ranges", "at least one range is needed")
+    check_overlaps(draft)
+    for path in ("serve.access", "serve.listen"):
+        # Whether the values inside are good does not matter: an access rule must not be passed over.
+        if path in draft.lines and draft.values.get(path, "mistaken") not in {None, ()}:
+            draft.wrong(path, UNSUPPORTED)
+
+
+def systemd_password(environ: Mapping[str, str]) -> Path | None:
+    """Where systemd put the password for etcd, None when it was given none."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return None
+    file = Path(directory) / CREDENTIAL
+    return file if why_unreadable(file) is None else None
+
+
+def _check_endpoints(draft: Draft) -> None:
+    if draft.values.get("etcd.endpoints") == ():
+        draft.wrong("etcd.endpoints", "at least one endpoint is needed")
+    first: dict[tuple[str | None, int | None], str] = {}
+    for path, url in draft.items("etcd.endpoints"):
+        parts = urlsplit(url)
+        member = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+        if member in first:
+            draft.wrong(path, f"names the same host and port as {draft.place(first[member])}")
+        first.setdefault(member, path)
+    if len({urlsplit(url).scheme for _, url in draft.items("etcd.endpoints")}) > 1:
+        draft.wrong("etcd.endpoints", "mixes http and https; use one of them for all endpoints")
+
+
+def _check_tls(draft: Draft) -> None:
+    given = {
+        name: path
+        for name in msgspec.structs.fields(TLS)
+        if draft.values.get(path := f"etcd.tls.{name.name}") is not None
+    }
+    endpoints = draft.values.get("etcd.endpoints", ())
+    if endpoints and all(urlsplit(url).scheme == "http" for url in endpoints):
+        for path in given.values():
+            draft.wrong(path, "has no effect, since every endpoint is http; use https endpoints or remove it")
+    _check_pair(draft, "etcd.tls.cert_file", "etcd.tls.key_file")
+    _check_pair(draft, "etcd.tls.key_file", "etcd.tls.cert_file")
+
+
+def _check_user(draft: Draft, environ: Mapping[str, str]) -> None:
+    _check_pair(draft, "etcd.password_file", "etcd.user")
+    if systemd_password(environ) is None:
+        _check_pair(draft, "etcd.user", "etcd.password_file")
+
+
+def _check_pair(draft: Draft, path: str, needed: str) -> None:
+    """Note a key that is given at `path` while the one it needs is not."""
+    if draft.values.get(path) is not None and draft.values.get(needed, "mistaken") is None:
+        draft.wrong(path, f"needs {needed} too")

@@ -1,0 +1,205 @@
+"""How single values are written in the file: the text of a YAML scalar in, the value out.
+
+YAML 1.1 guesses types: `on` is true, `0660` is 432, `1:30` is 90. So values are read from the text itself, by
+the notation that stands beside the type in `schema.py`: `Annotated[float, Duration("10ms", "10m")]`.
+Every failure is a ValueError whose text is a sentence for people.
+"""
+
+from __future__ import annotations
+
+import grp
+import ipaddress
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from syncd.config.errors import quoted
+from syncd.config.units import byte_count, seconds
+
+SUN_PATH_BYTES = 107
+"""The longest path of a Unix socket: `sun_path` holds 108 bytes, the last of them zero (unix(7))."""
+
+
+class Notation:
+    """One way to write a value."""
+
+    def read(self, text: str) -> Any:
+        """Return the value that `text` stands for."""
+        raise NotImplementedError
+
+    def check(self, value: Any) -> None:
+        """Ask this machine whether it can use the value; a path comes resolved."""
+
+
+@dataclass(frozen=True)
+class Duration(Notation):
+    """Seconds, written like `500ms` or `5s`."""
+
+    least: str
+    most: str
+
+    def read(self, text: str) -> float:
+        value = seconds(text)
+        if not seconds(self.least) <= value <= seconds(self.most):
+            raise ValueError(f"{quoted(text)} is out of bounds; from {self.least} to {self.most} is possible")
+        return value
+
+
+@dataclass(frozen=True)
+class Size(Notation):
+    """Bytes, written like `64KiB` or `2MiB`."""
+
+    least: str
+    most: str
+
+    def read(self, text: str) -> int:
+        value = byte_count(text)
+        if not byte_count(self.least) <= value <= byte_count(self.most):
+            raise ValueError(f"{quoted(text)} is out of bounds; from {self.least} to {self.most} is possible")
+        return value
+
+
+@dataclass(frozen=True)
+class Count(Notation):
+    """How many: decimal digits, with underscores between them as people like."""
+
+    least: int
+    most: int
+
+    def read(self, text: str) -> int:
+        if not re.fullmatch(r"[0-9](_?[0-9]){0,18}", text):
+            raise ValueError(f"{quoted(text)} is not a whole number")
+        if not self.least <= int(text) <= self.most:
+            raise ValueError(f"{quoted(text)} is out of bounds; from {self.least} to {self.most} is possible")
+        return int(text)
+
+
+class FileMode(Notation):
+    """Permission bits in octal, written like chmod(1) takes them, in quotes or not."""
+
+    def read(self, text: str) -> int:
+        if not re.fullmatch(r"(0o?)?[0-7]{3}", text):
+            raise ValueError(
+                f'{quoted(text)} is not a file mode; write three octal digits after a zero, such as "0660"'
+            )
+        return int(text, 8)
+
+
+@dataclass(frozen=True)
+class Text(Notation):
+    """Plain text."""
+
+    may_be_empty: bool = False
+
+    def read(self, text: str) -> str:
+        if not text and not self.may_be_empty:
+            raise ValueError("is empty")
+        return text
+
+
+class EndpointUrl(Notation):
+    """Scheme, host and port of an etcd member; read into its one canonical form, without a final slash.
+
+    No message repeats the text, for it may hold a password.
+    """
+
+    def read(self, text: str) -> str:
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:  # its text may hold a piece of a password
+            raise ValueError("is not a URL such as https://etcd1.example:2379") from None
+        if parts.scheme not in {"http", "https"}:
+            raise ValueError("should begin with http:// or https://, such as https://etcd1.example:2379")
+        if "@" in parts.netloc:
+            raise ValueError("holds a user name or password; set etcd.user and etcd.password_file instead")
+        if parts.path not in {"", "/"} or "?" in text or "#" in text:
+            raise ValueError("should end after host and port; the path is set by etcd.api_prefix")
+        if not _is_host(host) or not text.isprintable():
+            raise ValueError("has no valid host; write it like https://etcd1.example:2379")
+        if port == 0:
+            raise ValueError("has the port 0, on which nothing can listen")
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}"
+
+
+class GroupName(Notation):
+    """A group of this machine."""
+
+    def read(self, text: str) -> str:
+        return Text().read(text)
+
+    def check(self, value: str) -> None:
+        try:
+            grp.getgrnam(value)
+        except KeyError:
+            raise ValueError(f"this machine has no group {quoted(value)}") from None
+        except (OSError, ValueError) as error:  # the name service is down; a name with a zero byte
+            raise ValueError(f"the group {quoted(value)} cannot be looked up: {error}") from error
+
+
+class FilePath(Notation):
+    """A path; relative ones are resolved by the reader, which knows where the file lies."""
+
+    def read(self, text: str) -> Path:
+        if not text:
+            raise ValueError("is empty; a path is needed")
+        if "\0" in text:
+            raise ValueError("holds a zero byte, which no path can")
+        if text.startswith("~"):
+            raise ValueError(
+                f'{quoted(text)} begins with "~", which only a shell understands; write the path out'
+            )
+        return Path(text)
+
+
+class InputFile(FilePath):
+    """A file that this process reads."""
+
+    def check(self, value: Path) -> None:
+        if reason := why_unreadable(value):
+            raise ValueError(f"cannot read {value}: {reason}")
+
+
+class SocketPath(FilePath):
+    """Where a Unix socket is made; absolute, since readers are told the same path."""
+
+    def read(self, text: str) -> Path:
+        path = super().read(text)
+        if not path.is_absolute():
+            raise ValueError(f"{quoted(text)} should be an absolute path")
+        length = len(os.fsencode(path))
+        if length > SUN_PATH_BYTES:
+            raise ValueError(
+                f"is {length} bytes long; the path of a socket can have at most {SUN_PATH_BYTES}"
+            )
+        return path
+
+    def check(self, value: Path) -> None:
+        if os.path.isdir(value):  # noqa: PTH112 - unlike Path.is_dir, raises nothing where it may not look
+            raise ValueError(f"{value} is a directory; the path of the socket itself is needed")
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Why this process cannot read the file, None when it can."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe or a device could block or do harm
+            return "it is not a regular file"
+        with path.open("rb"):
+            return None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return f"{reason} for uid {os.geteuid()}" if isinstance(error, PermissionError) else reason
+
+
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return re.fullmatch(r"\w([\w.-]*[\w.])?", text) is not None
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""The configuration as frozen values: every key, its type, its bounds and its default, once.
+
+`reader.py` walks these structs, so that a key added here is read, checked and suggested. What is written
+beside a type (`Duration`, `Size`, …) says how the value stands in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from syncd.config.notation import (
+    Count,
+    Duration,
+    EndpointUrl,
+    FileMode,
+    FilePath,
+    GroupName,
+    InputFile,
+    Size,
+    SocketPath,
+    Text,
+)
+from syncd.keyrange import KeyRange
+
+Endpoint = Annotated[str, EndpointUrl()]
+Group = Annotated[str, GroupName()]
+Name = Annotated[str, Text()]
+Prefix = Annotated[str, Text(may_be_empty=True)]
+ReadableFile = Annotated[Path, InputFile()]
+
+
+class TLS(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How etcd is authenticated, and how syncd authenticates itself; PEM files."""
+
+    ca_file: ReadableFile | None = None
+    cert_file: ReadableFile | None = None
+    key_file: ReadableFile | None = None
+    server_name: Name | None = None
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """In seconds."""
+
+    connect: Annotated[float, Duration("10ms", "10m")] = 2.0
+    request: Annotated[float, Duration("10ms", "10m")] = 10.0
+    heartbeat: Annotated[float, Duration("100ms", "10m")] = 5.0
+
+
+class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where etcd is. `endpoints` are `scheme://host[:port]`, all of one scheme, without a final slash.
+
+    When `user` is set, so is `password_file`: systemd's credential stands there when the file names none.
+    """
+
+    endpoints: tuple[Endpoint, ...] = ("http://127.0.0.1:2379",)
+    api_prefix: Literal["auto", "/v3", "/v3beta", "/v3alpha"] = "auto"
+    duplex: Literal["auto", "on", "off"] = "auto"
+    user: Name | None = None
+    password_file: ReadableFile | None = None
+    tls: TLS = msgspec.field(default_factory=TLS)
+    timeouts: Timeouts = msgspec.field(default_factory=Timeouts)
+
+
+class RangeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a range is written: `prefix`, or `key`, or `key` and `range_end`."""
+
+    prefix: Prefix | msgspec.UnsetType = msgspec.UNSET
+    key: Name | msgspec.UnsetType = msgspec.UNSET
+    range_end: Name | msgspec.UnsetType = msgspec.UNSET
+
+
+class Sync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`page_bytes`: how much one page of a full read may weigh, as etcd counts it."""
+
+    page_bytes: Annotated[int, Size("16KiB", "64MiB")] = 2 << 20
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of each range's past is kept for readers that resume; whichever bound is met first."""
+
+    events: Annotated[int, Count(0, 100_000_000)] = 100_000
+    bytes: Annotated[int, Size("0B", "64GiB")] = 64 << 20
+
+
+class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`directory`: where the mirror outlives a restart; None for nowhere."""
+
+    directory: Annotated[Path, FilePath()] | None = Path("/var/lib/syncd")
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may read which prefixes. No version of syncd enforces it yet, so none accepts it."""
+
+    users: tuple[Name, ...] = ()
+    groups: tuple[Name, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
+
+
+class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Unix socket; `mode` are its permission bits."""
+
+    socket: Annotated[Path, SocketPath()] = Path("/run/syncd/syncd.sock")
+    mode: Annotated[int, FileMode()] = 0o660
+    group: Group | None = None
+    access: tuple[Access, ...] = ()
+    listen: Name | None = None
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`format` auto is console on a terminal, JSON otherwise."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration. `ranges` are not empty, do not overlap, and stand in the file's order."""
+
+    etcd: Etcd = msgspec.field(default_factory=Etcd)
+    ranges: tuple[KeyRange, ...]
+    sync: Sync = msgspec.field(default_factory=Sync)
+    history: History = msgspec.field(default_factory=History)
+    cache: Cache = msgspec.field(default_factory=Cache)
+    serve: Serve = msgspec.field(default_factory=Serve)
+    log: Log = msgspec.field(default_factory=Log)
