@@ -60,15 +60,13 @@ def _check_endpoints(draft: Draft) -> None:
 
 
 def _check_tls(draft: Draft) -> None:
-    given = {
-        name: path
-        for name in msgspec.structs.fields(TLS)
-        if draft.values.get(path := f"etcd.tls.{name.name}") is not None
-    }
     endpoints = draft.values.get("etcd.endpoints", ())
     if endpoints and all(urlsplit(url).scheme == "http" for url in endpoints):
-        for path in given.values():
-            draft.wrong(path, "has no effect, since every endpoint is http; use https endpoints or remove it")
+        for field in msgspec.structs.fields(TLS):
+            if draft.values.get(path := f"etcd.tls.{field.name}") is not None:
+                draft.wrong(
+                    path, "has no effect while every endpoint is http; use https endpoints or remove it"
+                )
     _check_pair(draft, "etcd.tls.cert_file", "etcd.tls.key_file")
     _check_pair(draft, "etcd.tls.key_file", "etcd.tls.cert_file")
 
@@ -76,10 +74,12 @@ def _check_tls(draft: Draft) -> None:
 def _check_user(draft: Draft, environ: Mapping[str, str]) -> None:
     _check_pair(draft, "etcd.password_file", "etcd.user")
     if systemd_password(environ) is None:
-        _check_pair(draft, "etcd.user", "etcd.password_file")
+        _check_pair(
+            draft, "etcd.user", "etcd.password_file", f", or the credential {CREDENTIAL} from systemd"
+        )
 
 
-def _check_pair(draft: Draft, path: str, needed: str) -> None:
+def _check_pair(draft: Draft, path: str, needed: str, instead: str = "") -> None:
     """Note a key that is given at `path` while the one it needs is not."""
     if draft.values.get(path) is not None and draft.values.get(needed, "mistaken") is None:
-        draft.wrong(path, f"needs {needed} too")
+        draft.wrong(path, f"needs {needed} too{instead}")
