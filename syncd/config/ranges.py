@@ -38,7 +38,7 @@ def key_range(draft: Draft, entry: RangeEntry, path: str) -> KeyRange | None:
 def check_overlaps(draft: Draft) -> None:
     """Note every range that has keys in common with another; each key is mirrored by one stream only."""
     entries = [(index, path, keys) for index, (path, keys) in enumerate(draft.items("ranges"))]
-    # Of the ranges so far, in the order of keys, the one that ends last: what meets any of them meets that one.
+    # Of the ranges so far in key order, the one that ends last: what meets any of them meets that one.
     furthest: tuple[int, str, KeyRange] | None = None
     for entry in sorted(entries, key=lambda entry: entry[2].key):
         if furthest is None:
