@@ -19,6 +19,7 @@ import ssl
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -36,7 +37,10 @@ PROGRAMS = Path(__file__).resolve().parent.parent / ".cache" / "etcd"
 START_SECONDS = 30.0  # far more than the 0.3 s it takes: a busy machine is no failure
 STOP_SECONDS = 10.0
 ASK_AGAIN_SECONDS = 0.01  # between two questions "are you ready?", to leave the processor to the one asked
-LOG_TAIL_LINES = 20
+LOG_TAIL_LINES = 40  # a wrong flag is named above 20 lines of usage
+
+started: Counter[str] = Counter()
+"""How many servers of each version were started so far; the tests' summary tells."""
 
 
 class EtcdError(Exception):
@@ -134,6 +138,7 @@ class Etcd(Calls):
                 cwd=self.directory,
                 start_new_session=True,
             )
+        started[self.version] += 1
 
     def wait_until_ready(self) -> None:
         """Return when etcd calls itself healthy, that is: serves and has a leader.
@@ -183,7 +188,10 @@ class Etcd(Calls):
 
     def pause(self) -> None:
         """Stop etcd in its tracks (SIGSTOP): the kernel goes on accepting connections, nobody answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        # The signal stops one thread after the other. Wait for the last, but leave an exit to Popen.
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused etcd go on (SIGCONT)."""

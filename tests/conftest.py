@@ -1,0 +1,41 @@
+"""The fixtures for all tests, and last lines that say which versions of etcd they had."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.etcd import VERSIONS, Etcd, reason_missing, started
+
+
+@pytest.fixture(params=VERSIONS)
+def etcd_version(request: pytest.FixtureRequest) -> str:
+    """Each version of etcd in turn; one that cannot be had is skipped, and the summary names it."""
+    version: str = request.param
+    if reason := reason_missing(version):
+        pytest.skip(f"NOT TESTED with etcd {version}: {reason}")
+    return version
+
+
+@pytest.fixture
+def etcd(etcd_version: str) -> Iterator[Etcd]:
+    """Run an empty server of each version in turn."""
+    with Etcd(etcd_version) as server:
+        yield server
+
+
+@pytest.fixture
+def new_etcd() -> Iterator[Etcd]:
+    """Run an empty server of one recent version, for a test that doesn't depend on the version."""
+    with Etcd() as server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which versions of etcd were exercised, and why the others were not."""
+    terminalreporter.section("etcd")
+    ran = [f"{version} ({started[version]} starts)" for version in VERSIONS if started[version]]
+    terminalreporter.line(f"exercised: {', '.join(ran) or 'none'}")
+    for version in VERSIONS:
+        if not started[version]:
+            reason = reason_missing(version) or "no selected test asked for it"
+            terminalreporter.line(f"NOT exercised: {version}: {reason}", yellow=True)
