@@ -1,12 +1,12 @@
 """The root of all errors that syncd raises on purpose.
 
-    SyncdError
-    ├── config.ConfigError          the configuration cannot be used
-    ├── gateway.GatewayError        etcd or the way to it (tree in gateway/errors.py)
-    ├── store.StoreError            what was given to the store contradicts what it holds
-    ├── serve.ApiError              what a local reader is told
-    ├── daemon.StartError           the daemon cannot start
-    └── client.ClientError          what a reader's side of the local API met
+SyncdError
+├── config.ConfigError          the configuration cannot be used
+├── gateway.GatewayError        etcd or the way to it (tree in gateway/errors.py)
+├── store.StoreError            what was given to the store contradicts what it holds
+├── serve.ApiError              what a local reader is told
+├── daemon.StartError           the daemon cannot start
+└── client.ClientError          what a reader's side of the local API met
 """
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+Revision = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""An int64 that is never negative; msgspec alone would take integers of any length."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -15,10 +20,10 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     key: bytes
     value: bytes = b""
-    create_revision: int = 0
-    mod_revision: int = 0
-    version: int = 0
-    lease: int = 0
+    create_revision: Revision = 0
+    mod_revision: Revision = 0
+    version: Revision = 0
+    lease: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

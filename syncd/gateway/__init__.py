@@ -1,0 +1,51 @@
+"""The gateway: etcd's HTTP/JSON API as a mirror needs it, with every quirk of its versions kept inside.
+
+client       unary calls and watches on whichever endpoint answers
+watch        one watch stream, duplex where possible
+transport    HTTP, deadlines, exceptions translated
+credentials  certificates and password;  auth: tokens
+endpoints    what is remembered of each endpoint                        (pure)
+messages     the JSON as typed values                                   (pure)
+framing      the bytes of a stream cut into documents                   (pure)
+errors       the tree of errors, from every shape that etcd gives them  (pure)
+"""
+
+from syncd.gateway.client import Gateway
+from syncd.gateway.errors import (
+    Compacted,
+    CredentialsUnusable,
+    EtcdError,
+    FutureRevision,
+    GatewayError,
+    MalformedAnswer,
+    MessageTooLarge,
+    NoGateway,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+)
+from syncd.gateway.messages import Header, RangePage, WatchEvent, WatchResult, records
+from syncd.gateway.watch import WatchStream
+
+__all__ = [
+    "Compacted",
+    "CredentialsUnusable",
+    "EtcdError",
+    "FutureRevision",
+    "Gateway",
+    "GatewayError",
+    "Header",
+    "MalformedAnswer",
+    "MessageTooLarge",
+    "NoGateway",
+    "PermissionDenied",
+    "RangePage",
+    "Unauthenticated",
+    "Unavailable",
+    "Unreachable",
+    "WatchEvent",
+    "WatchResult",
+    "WatchStream",
+    "records",
+]

@@ -1,0 +1,171 @@
+"""Every way in which etcd, or the road to it, can fail.
+
+    GatewayError
+    ├── Unreachable          no connection, a lost one, or no answer in time: try again, perhaps elsewhere
+    ├── MalformedAnswer      what came back is not what a gateway says
+    ├── NoGateway            something answers there, but it is not etcd's gateway
+    ├── CredentialsUnusable  the certificates, key or password of the configuration cannot be used
+    └── EtcdError            etcd answered with an error of its own (gRPC code and message)
+        ├── Compacted        the revision asked for is gone
+        ├── FutureRevision   the revision asked for is not there yet: another history, or a lagging member
+        ├── MessageTooLarge  the answer passed a size limit, gRPC's 4 MiB above all
+        ├── Unauthenticated  the token is missing, bad or expired
+        ├── PermissionDenied the user may not read this
+        └── Unavailable      no leader, shutting down, overloaded: try again
+
+Facts about shapes and texts: gateway.md, seen on 3.3.25 to 3.5.30.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from syncd.errors import SyncdError
+
+
+class Code(IntEnum):
+    """The gRPC status codes that decide something here."""
+
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    OUT_OF_RANGE = 11
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+class GatewayError(SyncdError):
+    """Something failed at or on the way to `endpoint` (a URL)."""
+
+    def __init__(self, endpoint: str, message: str) -> None:
+        super().__init__(f"{endpoint}: {message}")
+        self.endpoint = endpoint
+        self.message = message
+
+
+class Unreachable(GatewayError):
+    """There is no connection, it was lost, or no answer came in time."""
+
+
+class MalformedAnswer(GatewayError):
+    """The answer is not what a gateway says; the message tells why."""
+
+
+class NoGateway(GatewayError):
+    """Something answers at the endpoint, but it does not know the gateway's paths."""
+
+
+class CredentialsUnusable(GatewayError):
+    """A certificate, key or password file cannot be used."""
+
+
+class EtcdError(GatewayError):
+    """etcd's own error; `code` is the gRPC status code."""
+
+    def __init__(self, endpoint: str, code: int, message: str) -> None:
+        super().__init__(endpoint, f"{message} (code {code})")
+        self.code = code
+
+
+class Compacted(EtcdError):
+    """The revision was compacted away; `revision` is the oldest one left, 0 when etcd did not say."""
+
+    def __init__(self, endpoint: str, message: str, revision: int = 0) -> None:
+        super().__init__(endpoint, Code.OUT_OF_RANGE, message)
+        self.revision = revision
+
+
+class FutureRevision(EtcdError):
+    """etcd does not have this revision yet."""
+
+
+class MessageTooLarge(EtcdError):
+    """The answer passed a message size limit; ask for less at a time."""
+
+
+class Unauthenticated(EtcdError):
+    """The token is missing, bad, expired or older than the last change of users and roles."""
+
+
+class PermissionDenied(EtcdError):
+    """The user may not read this range."""
+
+
+class Unavailable(EtcdError):
+    """etcd cannot answer now."""
+
+
+_UNAUTHENTICATED = ("user name is empty", "invalid auth token", "revision of auth store is old")
+
+
+def etcd_error(endpoint: str, code: int, message: str) -> EtcdError:
+    """The error class for a gRPC code and message.
+
+    Some causes share a code and can only be told apart by the message: compacted and future revision
+    are both 11, a missing token is 3, a stopping server may answer 2.
+    """
+    if "revision has been compacted" in message:
+        return Compacted(endpoint, message)
+    kind = EtcdError
+    if "future revision" in message:
+        kind = FutureRevision
+    elif code == Code.UNAUTHENTICATED or any(text in message for text in _UNAUTHENTICATED):
+        kind = Unauthenticated
+    elif code == Code.PERMISSION_DENIED or "permission denied" in message:
+        kind = PermissionDenied
+    elif code == Code.RESOURCE_EXHAUSTED and "larger than max" in message:
+        kind = MessageTooLarge
+    elif code == Code.UNAVAILABLE or "no leader" in message:
+        kind = Unavailable
+    return kind(endpoint, code, message)
+
+
+class ErrorDetail(msgspec.Struct):
+    """The object that `error` holds inside a stream; 3.6 says `code` where older ones say `grpc_code`."""
+
+    message: str = ""
+    grpc_code: int = 0
+    code: int = 0
+
+
+class ErrorBody(msgspec.Struct):
+    """All shapes of an error at once: `error` may be a text, an object or absent."""
+
+    error: str | ErrorDetail | None = None
+    code: int = 0
+    message: str = ""
+
+    def raised_by(self, endpoint: str) -> EtcdError:
+        """The error that this body tells of."""
+        if isinstance(self.error, ErrorDetail):
+            return etcd_error(endpoint, self.error.grpc_code or self.error.code, self.error.message)
+        return etcd_error(endpoint, self.code, self.message or self.error or "error without a message")
+
+
+_error_body = msgspec.json.Decoder(ErrorBody)
+
+
+def unary_error(endpoint: str, path: str, status: int, body: bytes) -> GatewayError:
+    """The error behind a non-200 answer to a unary call on `path`."""
+    try:
+        answer = _error_body.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        text = body[:200].decode("utf-8", "replace").strip()
+        if status == 404:
+            return NoGateway(endpoint, f"{path}: HTTP 404 {text!r}: there is no etcd gateway at this path")
+        if "CommonName of client sending a request" in text:
+            # Plain text, not JSON; the gateway refuses a certificate with a CN when auth is on.
+            return CredentialsUnusable(
+                endpoint,
+                f"the client certificate has a CommonName, which the gateway refuses while etcd's "
+                f"authentication is on; use a certificate without a CN ({text})",
+            )
+        if status in (502, 503, 504):
+            return Unreachable(endpoint, f"{path}: HTTP {status} {text!r}")
+        return MalformedAnswer(endpoint, f"{path}: HTTP {status} with a body that is not JSON: {text!r}")
+    if not (answer.error or answer.code or answer.message):
+        return MalformedAnswer(endpoint, f"{path}: HTTP {status} without an error in its body")
+    return answer.raised_by(endpoint)

@@ -1,0 +1,168 @@
+"""The gateway's JSON, as typed values: requests out, answers in. Pure.
+
+proto3 JSON as etcd's grpc-gateway speaks it (gateway.md): 64-bit integers are strings, zero values are
+left out, bytes are base64. msgspec decodes both strings and base64 in C; `strict=False` is what lets
+it take `"42"` for 42.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Literal, TypeVar
+
+import msgspec
+import orjson
+
+from syncd.gateway.errors import ErrorBody, ErrorDetail, MalformedAnswer
+from syncd.keyrange import KeyRange
+from syncd.records import Record
+
+
+class Header(msgspec.Struct, frozen=True):
+    """ResponseHeader: who answered, and at which revision of the whole key space."""
+
+    cluster_id: int = 0
+    member_id: int = 0
+    revision: int = 0
+    raft_term: int = 0
+
+
+class RangePage(msgspec.Struct, frozen=True):
+    """One answer to a range request.
+
+    `kvs` stay undecoded, so that the next page can be asked for after one cheap pass over this one, and
+    `records` can be called for a slice at a time. `count` is the number of keys in the *asked* interval,
+    whatever the limit was.
+    """
+
+    header: Header
+    kvs: list[msgspec.Raw] = []
+    more: bool = False
+    count: int = 0
+
+
+class StatusAnswer(msgspec.Struct, frozen=True):
+    """maintenance/status: camelCase in etcd's own proto, hence `rename`."""
+
+    header: Header
+    version: str = ""
+    leader: int = 0
+
+
+class VersionAnswer(msgspec.Struct, frozen=True):
+    """GET /version."""
+
+    etcdserver: str = ""
+
+
+class AuthAnswer(msgspec.Struct, frozen=True):
+    """auth/authenticate."""
+
+    token: str = ""
+
+
+class WatchEvent(msgspec.Struct, frozen=True, gc=False):
+    """A change; a delete tells only key and mod_revision. `type` is absent on a put."""
+
+    kv: Record
+    type: Literal["PUT", "DELETE"] = "PUT"
+
+
+class WatchResult(msgspec.Struct, frozen=True):
+    """One document of a watch stream.
+
+    `header.revision` is NOT a point to resume from, except in a progress document: during a catch-up it
+    is the revision of the moment, far past the events carried.
+    """
+
+    header: Header
+    watch_id: int = 0
+    created: bool = False
+    canceled: bool = False
+    compact_revision: int = 0
+    cancel_reason: str = ""
+    fragment: bool = False
+    events: tuple[WatchEvent, ...] = ()
+
+    @property
+    def is_progress(self) -> bool:
+        """Whether this document only tells how far the watch is."""
+        return not (self.created or self.canceled or self.events)
+
+
+class WatchDocument(msgspec.Struct):
+    """The envelope: a result or an error."""
+
+    result: WatchResult | None = None
+    error: str | ErrorDetail | None = None
+
+
+T = TypeVar("T")
+
+_record = msgspec.json.Decoder(Record, strict=False)
+_watch_document = msgspec.json.Decoder(WatchDocument, strict=False)
+
+
+def decode(endpoint: str, decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
+    """Decode `body`, or raise MalformedAnswer with the reason and where in the document it lies."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedAnswer(endpoint, f"an answer cannot be decoded: {error}") from error
+
+
+def records(endpoint: str, kvs: list[msgspec.Raw]) -> list[Record]:
+    """The typed records of (a slice of) a page."""
+    decoded = _record.decode
+    try:
+        return [decoded(kv) for kv in kvs]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedAnswer(endpoint, f"a key-value pair cannot be decoded: {error}") from error
+
+
+def watch_result(endpoint: str, document: bytes) -> WatchResult:
+    """The result in one document of a watch stream; an error document is raised as its error."""
+    answer = decode(endpoint, _watch_document, document)
+    if answer.error is not None:
+        raise ErrorBody(error=answer.error).raised_by(endpoint)
+    if answer.result is None:
+        raise MalformedAnswer(endpoint, "a watch document has neither a result nor an error")
+    return answer.result
+
+
+def range_request(keys: KeyRange, *, limit: int = 0, revision: int = 0, count_only: bool = False) -> bytes:
+    """Body of kv/range: linearizable, ascending by key. `revision` 0 is the newest, `limit` 0 is none."""
+    request: dict[str, object] = _interval(keys)
+    if limit:
+        request["limit"] = str(limit)
+    if revision:
+        request["revision"] = str(revision)
+    if count_only:
+        request["count_only"] = True
+    return orjson.dumps(request)
+
+
+def watch_request(keys: KeyRange, start_revision: int) -> bytes:
+    """The create_request of a watch.
+
+    `fragment`: without it, catching up dies for ever on servers with the 4 MiB limit. `progress_notify`
+    costs nothing and is all that proves anything where the stream is not duplex. `prev_kv` is left out:
+    the store knows what a key held before, and it would double every message.
+    """
+    create = {
+        **_interval(keys),
+        "start_revision": str(start_revision),
+        "progress_notify": True,
+        "fragment": True,
+    }
+    return orjson.dumps({"create_request": create})
+
+
+PROGRESS_REQUEST = b'{"progress_request":{}}'
+
+
+def _interval(keys: KeyRange) -> dict[str, object]:
+    interval: dict[str, object] = {"key": b64encode(keys.key).decode()}
+    if keys.range_end:
+        interval["range_end"] = b64encode(keys.range_end).decode()
+    return interval

@@ -1,0 +1,113 @@
+"""HTTP to one endpoint: the aiohttp session, its deadlines, and its exceptions turned into ours."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import aiohttp
+
+from syncd.config import Etcd
+from syncd.gateway.credentials import Credentials
+from syncd.gateway.errors import CredentialsUnusable, MalformedAnswer, Unreachable, unary_error
+
+BODY_LIMIT = 256 << 20
+"""Bytes of one unary answer. A page is sized far below it; this only bounds what a strange server can do."""
+
+READ_BUFFER = 1 << 20
+"""Bytes read ahead before the socket is left to wait; aiohttp's 64 KiB would make a page many wake-ups."""
+
+
+class Transport:
+    """One aiohttp session for all calls and streams to etcd."""
+
+    def __init__(self, etcd: Etcd, credentials: Credentials) -> None:
+        self.timeouts = etcd.timeouts
+        self._credentials = credentials
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            # Deadlines are set per call; aiohttp's own total of 300 s would cut every watch.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=etcd.timeouts.connect),
+            # Nothing to decompress: etcd does not compress, and a proxy that did would buffer the watch.
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def call(self, url: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """POST `body` and return the answer's body, within the request deadline."""
+        with translated(url, f"{path}: no answer within {self.timeouts.request:g} s"):
+            async with asyncio.timeout(self.timeouts.request):
+                async with self.request(url + path, body, headers) as response:
+                    answer = await read_limited(url, response)
+        if response.status != 200:
+            raise unary_error(url, path, response.status, answer)
+        return answer
+
+    async def get(self, url: str, path: str) -> bytes | None:
+        """GET `path`; None for anything but 200."""
+        with translated(url, f"{path}: no answer within {self.timeouts.request:g} s"):
+            async with asyncio.timeout(self.timeouts.request):
+                async with self._session.get(
+                    url + path, ssl=self._ssl, server_hostname=self._server_name
+                ) as response:
+                    answer = await read_limited(url, response)
+        return answer if response.status == 200 else None
+
+    def request(
+        self, url: str, body: object, headers: Mapping[str, str], *, expect100: bool = False
+    ) -> aiohttp.client._RequestContextManager:
+        """POST without a deadline of its own; `body` may be an async generator."""
+        return self._session.post(
+            url,
+            data=body,
+            headers=headers,
+            expect100=expect100,
+            ssl=self._ssl,
+            server_hostname=self._server_name,
+        )
+
+    @property
+    def _ssl(self) -> ssl.SSLContext | bool:
+        # Asked for each time: connections made after a reload use the new certificates. True is aiohttp's
+        # default, which an http URL never looks at.
+        return self._credentials.context or True
+
+    @property
+    def _server_name(self) -> str | None:
+        return self._credentials.server_name if self._credentials.context else None
+
+
+async def read_limited(url: str, response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, or MalformedAnswer when it passes BODY_LIMIT."""
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise MalformedAnswer(url, f"an answer of more than {BODY_LIMIT} bytes")
+    return b"".join(chunks)
+
+
+@contextmanager
+def translated(url: str, late: str) -> Iterator[None]:
+    """Turn what aiohttp, TLS and the system raise into our errors; `late` describes a missed deadline."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unreachable(url, late) from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise CredentialsUnusable(url, f"etcd's certificate is not trusted: {error}") from error
+    except (aiohttp.ClientConnectionError, OSError) as error:
+        raise Unreachable(url, str(error) or type(error).__name__) from error
+    except aiohttp.ClientPayloadError as error:
+        raise Unreachable(url, f"the connection was cut in the middle of an answer: {error}") from error
+    except aiohttp.ClientError as error:
+        raise MalformedAnswer(url, f"not HTTP as expected: {type(error).__name__}: {error}") from error

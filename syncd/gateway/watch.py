@@ -1,0 +1,174 @@
+"""One watch stream: HTTP/1.1, full duplex where possible.
+
+The trick (gateway.md, seen on all five versions): sent with `Expect: 100-continue` and a chunked request
+body that stays open, Go's server answers at once instead of first reading the body to its end. The
+stream then is full duplex, and a progress request is answered within a millisecond. Where a proxy
+buffers requests, nothing answers; after DUPLEX_PATIENCE the same watch is opened with a closed body,
+which carries one progress request along, and the endpoint is remembered as not duplex.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Self
+
+import aiohttp
+
+from syncd.gateway.endpoints import Endpoint
+from syncd.gateway.errors import MalformedAnswer, Unreachable, unary_error
+from syncd.gateway.framing import Documents, DocumentTooLong
+from syncd.gateway.messages import PROGRESS_REQUEST, WatchResult, watch_request, watch_result
+from syncd.gateway.transport import Transport, read_limited, translated
+from syncd.keyrange import KeyRange
+
+DUPLEX_PATIENCE = 2.0
+"""Seconds to wait for the headers of a duplex stream beyond the connection: a gateway sends them at once."""
+
+_REQUESTED = -1
+"""The watch_id in an answer to a progress request; a periodic notification carries the watch's own, 0."""
+
+
+class WatchStream:
+    """An open watch: `async for` over its results, in order.
+
+    It ends only by raising: Unreachable when it was cut or etcd closed it, MalformedAnswer when what came
+    is no watch document, EtcdError for an error that etcd sent. A `canceled` result does not end it
+    (etcd leaves the HTTP stream open): leave the context. Waiting for the next result can be cancelled
+    without losing anything.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, response: aiohttp.ClientResponse, requests: asyncio.Queue[bytes] | None
+    ) -> None:
+        self._endpoint = endpoint
+        self._response = response
+        self._requests = requests
+        self._documents = Documents()
+        self._complete: deque[bytes] = deque()
+
+    @property
+    def url(self) -> str:
+        """The endpoint that the stream comes from."""
+        return self._endpoint.url
+
+    @property
+    def duplex(self) -> bool:
+        """Whether progress can be asked for; if not, the stream asked once, when it was opened."""
+        return self._requests is not None
+
+    def request_progress(self) -> None:
+        """Ask up to which revision the watch is complete.
+
+        The answer is a result with `is_progress`. It may never come: from 3.4.31 and 3.5.13 on, a watch
+        that is still catching up drops the request silently.
+        """
+        if self._requests is not None:
+            self._requests.put_nowait(PROGRESS_REQUEST)
+
+    def is_synchronised(self, result: WatchResult) -> bool:
+        """Whether a progress result proves that every event up to its revision was delivered before it.
+
+        Periodic notifications always do: etcd sends them through the watch itself.
+        """
+        return result.watch_id != _REQUESTED or self._endpoint.synchronised
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchResult:
+        while not self._complete:
+            with translated(self.url, "the watch was cut"):
+                chunk = await self._response.content.readany()
+            if not chunk:
+                return self._last()
+            try:
+                self._complete.extend(self._documents.feed(chunk))
+            except DocumentTooLong as error:
+                raise MalformedAnswer(self.url, str(error)) from error
+        return watch_result(self.url, self._complete.popleft())
+
+    def _last(self) -> WatchResult:
+        """What stood unfinished when the stream ended: etcd's last error has no newline."""
+        rest = self._documents.end()
+        if not rest:
+            raise Unreachable(self.url, "etcd closed the watch")
+        try:
+            return watch_result(self.url, rest)
+        except MalformedAnswer as error:
+            raise Unreachable(self.url, "the watch was cut in the middle of a document") from error
+
+
+@asynccontextmanager
+async def open_watch(
+    transport: Transport,
+    endpoint: Endpoint,
+    path: str,
+    keys: KeyRange,
+    start_revision: int,
+    headers: Mapping[str, str],
+    *,
+    duplex: bool,
+    fall_back: bool,
+    clock: Callable[[], float],
+) -> AsyncIterator[WatchStream]:
+    """Open a watch on `endpoint`; see WatchStream.
+
+    `duplex`: try it. `fall_back`: go on with a closed request body when duplex gets no answer.
+    """
+    # `hasleader`: without it, a watch on a member that lost its peers hangs silently instead of failing.
+    headers = {**headers, "Grpc-Metadata-hasleader": "true"}
+    create = watch_request(keys, start_revision)
+    post = _Post(transport, endpoint.url, path, headers)
+    requests: asyncio.Queue[bytes] | None = None
+    response = None
+    if duplex:
+        requests = asyncio.Queue()
+        try:
+            response = await post(_open_body(create, requests), patience=DUPLEX_PATIENCE, expect100=True)
+        except Unreachable:
+            if not fall_back:
+                raise
+            requests = None
+    if response is None:
+        response = await post(create + PROGRESS_REQUEST, patience=transport.timeouts.request)
+        if duplex:
+            # Only now is it known that the endpoint is alive, and that duplex was the obstacle.
+            endpoint.duplex_refused_at = clock()
+    try:
+        yield WatchStream(endpoint, response, requests)
+    finally:
+        # Not `release`: the rest of an endless answer is not worth waiting for.
+        response.close()
+
+
+class _Post:
+    """One POST to one path, up to the headers of its answer."""
+
+    def __init__(self, transport: Transport, url: str, path: str, headers: Mapping[str, str]) -> None:
+        self._transport = transport
+        self._url = url
+        self._path = path
+        self._headers = headers
+
+    async def __call__(
+        self, body: object, *, patience: float, expect100: bool = False
+    ) -> aiohttp.ClientResponse:
+        transport, url = self._transport, self._url
+        deadline = transport.timeouts.connect + patience
+        with translated(url, f"{self._path}: no answer to the watch within {deadline:g} s"):
+            async with asyncio.timeout(deadline):
+                response = await transport.request(url + self._path, body, self._headers, expect100=expect100)
+                if response.status != 200:
+                    async with response:
+                        answer = await read_limited(url, response)
+                    raise unary_error(url, self._path, response.status, answer)
+        return response
+
+
+async def _open_body(create: bytes, requests: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
+    yield create
+    while True:
+        yield await requests.get()
