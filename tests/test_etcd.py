@@ -5,12 +5,19 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests import etcd as module
 from tests.calls import LOAD_TXN_OPS, KeyValue, RefusedError, prefix_end
@@ -161,6 +168,48 @@ def test_the_callers_flags_win(etcd_version: str) -> None:
         pytest.raises(RefusedError, match="too many operations"),
     ):
         etcd.txn_put((f"/{i}", "") for i in range(3))
+
+
+def test_the_environment_is_the_callers() -> None:
+    """What the test sets arrives."""
+    with Etcd(environment={"ETCD_NONSENSE": "1"}) as etcd:
+        assert "ETCD_NONSENSE" in etcd.log.read_text()
+
+
+def test_a_server_with_a_certificate_is_spoken_to_in_tls(etcd_version: str, tmp_path: Path) -> None:
+    """By the calls and by etcdctl, once they know the certificate."""
+    certificate, key = self_signed(tmp_path)
+    tls = ssl.create_default_context(cafile=certificate)
+    with Etcd(
+        etcd_version,
+        [f"--cert-file={certificate}", f"--key-file={key}"],
+        {"ETCDCTL_CACERT": str(certificate)},
+        tls=tls,
+    ) as etcd:
+        assert etcd.endpoint.startswith("https://")
+        assert etcd.put("/a", "1") == 2
+        assert etcd.etcdctl("get", "/a", "--print-value-only") == b"1\n"
+
+
+def self_signed(directory: Path) -> tuple[Path, Path]:
+    """Write a throw-away certificate for 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "etcd")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    files = directory / "certificate.pem", directory / "key.pem"
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    files[0].write_bytes(certificate.public_bytes(pem))
+    files[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return files
 
 
 def test_a_server_that_does_not_start_says_why(etcd_version: str) -> None:
