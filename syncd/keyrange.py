@@ -9,7 +9,7 @@ TO_THE_END = b"\0"
 
 
 class KeyRange(msgspec.Struct, frozen=True):
-    """The keys `key <= k < range_end`; an empty `range_end` is `key` alone (etcd's rpc.proto, RangeRequest)."""
+    """The keys `key <= k < range_end`; without `range_end`, `key` alone (etcd's rpc.proto, RangeRequest)."""
 
     key: bytes
     range_end: bytes = b""

@@ -1,0 +1,26 @@
+"""The store: keys, revisions, history, readers' places. Pure: no I/O, no clock, no asyncio.
+
+store     the mirror of one range: apply, rebuild and commit, views
+blocks    the records as a sorted sequence of immutable blocks
+rebuild   a full read compared with what is held
+history   the last batches;  graves: the last deleted keys
+cursor    a reader's place in the changes
+"""
+
+from syncd.store.blocks import Block
+from syncd.store.cursor import Cursor
+from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder, StoreError
+from syncd.store.rebuild import Rebuild
+from syncd.store.store import Store, View
+
+__all__ = [
+    "Block",
+    "Contradiction",
+    "Cursor",
+    "HistoryLost",
+    "OutOfOrder",
+    "Rebuild",
+    "Store",
+    "StoreError",
+    "View",
+]

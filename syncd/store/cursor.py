@@ -1,0 +1,70 @@
+"""A reader's place in the changes of a range.
+
+A reader has no queue: all share the history, and each has only a place in it. So a reader that does
+not read costs nothing and holds up nobody. When the history no longer reaches back to its place, it gets one
+`resync` batch instead: the records changed since, found by their mod_revision, and the keys deleted
+since, which are remembered longer than whole events. Past that, HistoryLost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from syncd.keyrange import KeyRange
+from syncd.records import Batch, Event, Record
+from syncd.store.blocks import each
+from syncd.store.errors import HistoryLost
+
+if TYPE_CHECKING:
+    from syncd.store.store import Store
+
+
+class Cursor:
+    """Reads the batches of a store one after the other; `keys` is what a resync batch is limited to."""
+
+    def __init__(self, store: Store, keys: KeyRange, sequence: int, revision: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._sequence = sequence
+        self._revision = revision
+        self._epoch = store.epoch
+
+    @property
+    def revision(self) -> int:
+        """Everything up to this revision was read."""
+        return self._store.revision if self._sequence == self._store.history.end else self._revision
+
+    def read(self, limit: int) -> list[Batch]:
+        """The next batches, `limit` at most; none when there is nothing new. HistoryLost: see above."""
+        history = self._store.history
+        if self._sequence < history.first:
+            batches = [self._resync()]
+            self._sequence = history.end
+        else:
+            batches = history.since(self._sequence, limit)
+            self._sequence += len(batches)
+        if batches:
+            self._revision = batches[-1].revision
+            self._epoch = batches[-1].epoch
+        return batches
+
+    def _resync(self) -> Batch:
+        store = self._store
+        if self._sequence < store.graves.floor:
+            raise HistoryLost(self._revision, store.history.oldest_revision)
+        # Revisions of another epoch cannot be compared: then everything counts as changed.
+        since = self._revision if self._epoch == store.epoch else 0
+        view = store.view()
+        changed = [
+            Event(record)
+            for block, low, high in view.slices(self._keys)
+            if block.newest() > since
+            for record in each([(block, low, high)])
+            if record.mod_revision > since
+        ]
+        gone = [
+            Event(Record(key, mod_revision=store.revision), deleted=True)
+            for key in store.graves.since(self._sequence)
+            if key in self._keys
+        ]
+        return Batch(store.revision, (*changed, *gone), store.epoch, resync=True)

@@ -1,0 +1,34 @@
+"""Which keys were deleted lately: what the records alone cannot tell a reader that fell behind."""
+
+from __future__ import annotations
+
+from syncd.records import Batch
+
+
+class Graves:
+    """The last `limit` deleted keys that do not exist again, with the sequence number of their batch."""
+
+    def __init__(self, limit: int) -> None:
+        self.floor = 0
+        """Deletions of batches before this one may have been forgotten."""
+        self._limit = limit
+        self._keys: dict[bytes, int] = {}  # in the order of deletion
+
+    def note(self, batch: Batch, sequence: int) -> None:
+        """Take in a batch, in order."""
+        keys = self._keys
+        for event in batch.events:
+            keys.pop(event.kv.key, None)
+            if event.deleted:
+                keys[event.kv.key] = sequence
+        while len(keys) > self._limit:
+            self.floor = keys.pop(next(iter(keys))) + 1
+
+    def since(self, sequence: int) -> list[bytes]:
+        """The keys deleted by the batches from `sequence` (at least `floor`) on."""
+        found = []
+        for key, at in reversed(self._keys.items()):
+            if at < sequence:
+                break
+            found.append(key)
+        return found

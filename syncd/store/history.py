@@ -1,0 +1,90 @@
+"""The last batches of a range, bounded in events and bytes.
+
+Batches are numbered as they come (`sequence`), because revisions are not enough: after etcd was
+restored from a backup they begin again lower. A reader's place is a sequence number; a revision is
+translated into one only within the current epoch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from syncd.records import Batch, Event
+from syncd.store.errors import HistoryLost
+
+EVENT_COST = 250
+"""Bytes that an event costs beside its keys and values: three small objects and five integers."""
+
+
+class History:
+    """Batches `first` to `end` - 1; the newest one is always kept."""
+
+    def __init__(self, events: int, size: int) -> None:
+        self.first = 0
+        self.events = 0
+        self.size = 0
+        self._max_events = events
+        self._max_size = size
+        self._batches: list[Batch] = []
+        self._revisions: list[int] = []
+        self._gone = 0  # entries at the front of both lists that are evicted, but not yet cut off
+        self._epoch_first = 0
+        self._floor = 0
+
+    @property
+    def end(self) -> int:
+        """The sequence number that the next batch will get."""
+        return self.first + len(self._batches) - self._gone
+
+    @property
+    def oldest_revision(self) -> int:
+        """The oldest revision of the current epoch after which every batch is kept."""
+        return self._floor
+
+    def begin(self, revision: int) -> None:
+        """A new epoch, or the first one, starts at `revision`: nothing before can be resumed from."""
+        self._epoch_first = self.end
+        self._floor = revision
+
+    def append(self, batch: Batch) -> None:
+        """Add the newest batch and let go of the oldest ones past the bounds."""
+        self._batches.append(batch)
+        self._revisions.append(batch.revision)
+        self.events += len(batch.events)
+        self.size += sum(map(_cost, batch.events))
+        while (self.events > self._max_events or self.size > self._max_size) and self.end - self.first > 1:
+            self._evict()
+        if self._gone > 64 and self._gone * 2 > len(self._batches):
+            # Seldom and by halves: cutting a list at its front moves the whole rest.
+            del self._batches[: self._gone], self._revisions[: self._gone]
+            self._gone = 0
+
+    def since(self, sequence: int, limit: int) -> list[Batch]:
+        """At most `limit` batches from `sequence` (at least `first`) on."""
+        start = sequence - self.first + self._gone
+        return self._batches[start : start + limit]
+
+    def sequence_after(self, revision: int) -> int:
+        """The sequence number of the first batch after `revision` of the current epoch, or HistoryLost."""
+        if revision < self._floor:
+            raise HistoryLost(revision, self._floor)
+        low = max(self._epoch_first - self.first, 0) + self._gone
+        return bisect_right(self._revisions, revision, low) - self._gone + self.first
+
+    def _evict(self) -> None:
+        batch = self._batches[self._gone]
+        self._batches[self._gone] = _EVICTED
+        self._gone += 1
+        self.events -= len(batch.events)
+        self.size -= sum(map(_cost, batch.events))
+        if self.first >= self._epoch_first:
+            self._floor = batch.revision
+        self.first += 1
+
+
+_EVICTED = Batch(0, (), "")
+
+
+def _cost(event: Event) -> int:
+    kv, prev = event.kv, event.prev
+    return EVENT_COST + len(kv.key) + len(kv.value) + (len(prev.value) if prev else 0)

@@ -1,0 +1,95 @@
+"""A full read being compared, page by page, with what is held.
+
+The new state is built aside and becomes visible in one step (`Store.commit`). Blocks that come out
+the same are taken over from the old state, so a re-read of an unchanged range costs no memory, keeps
+every encoded form, and finds no events.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from operator import attrgetter
+
+from syncd.keyrange import KeyRange
+from syncd.records import Event, Record
+from syncd.store.blocks import BLOCK_RECORDS, Block, Blocks, cut, each
+from syncd.store.errors import OutOfOrder
+
+_key = attrgetter("key")
+
+
+class Rebuild:
+    """The state of a range at `revision` in the making; `blocks` and `events` are complete after `finish`."""
+
+    def __init__(self, keys: KeyRange, old: Blocks, revision: int, epoch: str) -> None:
+        self.revision = revision
+        self.epoch = epoch
+        self.blocks: list[Block] = []
+        self.events: list[Event] = []
+        """The difference from the old state; from an empty one, no events: there is nobody to tell."""
+        self.count = 0
+        self._keys = keys
+        self._old = old
+        self._at = 0
+        self._pending: list[Record] = []
+        self._last: bytes | None = None
+
+    def add(self, records: Sequence[Record]) -> None:
+        """The next records of the range in key order; OutOfOrder for anything else."""
+        last = self._last
+        for record in records:
+            if (last is not None and record.key <= last) or record.key not in self._keys:
+                raise OutOfOrder(f"key {record.key!r} after {last!r} in a read of {self._keys.name!r}")
+            if not 0 < record.mod_revision <= self.revision:
+                raise OutOfOrder(
+                    f"key {record.key!r}, revision {record.mod_revision}, in a read of {self.revision}"
+                )
+            last = record.key
+        self._last = last
+        self.count += len(records)
+        self._pending += records
+        self._take_complete()
+
+    def finish(self) -> None:
+        """There are no more records."""
+        old = self._old.blocks
+        if self._at < len(old):
+            for _ in range(self._at, len(old) - 1):
+                self._take(self._up_to(self._old.firsts[self._at + 1]))
+            self._take(self._pending)
+        else:
+            self.blocks += cut(self._pending)
+        self._pending = []
+
+    def _take_complete(self) -> None:
+        old, firsts = self._old.blocks, self._old.firsts
+        while self._pending and self._at + 1 < len(old) and self._pending[-1].key >= firsts[self._at + 1]:
+            self._take(self._up_to(firsts[self._at + 1]))
+        if not old:
+            complete = len(self._pending) - len(self._pending) % BLOCK_RECORDS
+            self.blocks += cut(self._pending[:complete])
+            del self._pending[:complete]
+
+    def _up_to(self, key: bytes) -> list[Record]:
+        stop = bisect_left(self._pending, key, key=_key)
+        taken = self._pending[:stop]
+        del self._pending[:stop]
+        return taken
+
+    def _take(self, records: list[Record]) -> None:
+        """`records` are what is now where the old block `_at` was."""
+        before = self._old.blocks[self._at]
+        self._at += 1
+        after = cut(records)
+        if after == [before]:
+            self.blocks.append(before)
+            return
+        self.blocks += after
+        old = {record.key: record for record in each([(before, 0, len(before))])}
+        for record in records:
+            prev = old.pop(record.key, None)
+            if prev != record:
+                self.events.append(Event(record, prev=prev))
+        for key, prev in old.items():
+            self.events.append(Event(Record(key, mod_revision=self.revision), deleted=True, prev=prev))

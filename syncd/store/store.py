@@ -1,0 +1,190 @@
+"""The mirror of one range: its records at one revision, and its recent past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from syncd.keyrange import KeyRange
+from syncd.records import Batch, Event, Record
+from syncd.store.blocks import Block, Blocks
+from syncd.store.cursor import Cursor
+from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder
+from syncd.store.graves import Graves
+from syncd.store.history import History
+from syncd.store.rebuild import Rebuild
+
+
+class View:
+    """A range exactly as it was at one revision, for as long as somebody holds it."""
+
+    def __init__(self, blocks: Blocks, revision: int, epoch: str) -> None:
+        self._blocks = blocks
+        self.revision = revision
+        self.epoch = epoch
+
+    def get(self, key: bytes) -> Record | None:
+        """The record of `key`, None when there is none."""
+        return self._blocks.get(key)
+
+    def slices(self, keys: KeyRange) -> list[tuple[Block, int, int]]:
+        """The parts of blocks that make up an interval, in key order: (block, first index, past the last)."""
+        return self._blocks.slices(keys)
+
+
+class Store:
+    """The records of `keys`, changed in whole revisions, and the batches that did it.
+
+    Everything that changes it either takes effect completely or raises and changes nothing. `epoch` is
+    empty as long as there is nothing to serve.
+    """
+
+    def __init__(self, keys: KeyRange, *, history_events: int, history_bytes: int) -> None:
+        self.keys = keys
+        self.epoch = ""
+        self.revision = 0
+        """The state is etcd's at this revision."""
+        self.changed_revision = 0
+        """The revision of the last change of anything in the range."""
+        self.history = History(history_events, history_bytes)
+        self.graves = Graves(history_events)
+        self._blocks = Blocks([])
+        self._shared = False
+        self._listeners: set[Callable[[], None]] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to serve."""
+        return self.epoch != ""
+
+    @property
+    def count(self) -> int:
+        """The number of keys."""
+        return self._blocks.count
+
+    @property
+    def size(self) -> int:
+        """Bytes of keys and values."""
+        return self._blocks.size
+
+    def get(self, key: bytes) -> Record | None:
+        """The record of `key` now."""
+        return self._blocks.get(key)
+
+    def view(self) -> View:
+        """The state now."""
+        self._shared = True
+        return View(self._blocks, self.revision, self.epoch)
+
+    def view_at(self, revision: int) -> View:
+        """The state at an earlier revision of this epoch, HistoryLost when it is too long ago.
+
+        Costs about as much as applying what happened since.
+        """
+        undone: dict[bytes, Record | None] = {}
+        first = self.history.sequence_after(revision)
+        for batch in reversed(self.history.since(first, self.history.end - first)):
+            for event in reversed(batch.events):
+                undone[event.kv.key] = event.prev
+        blocks = self._blocks.copy()
+        blocks.apply(sorted(undone.items()))
+        return View(blocks, min(revision, self.revision), self.epoch)
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every change of state or revision; returns the way to stop that."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def cursor(self, keys: KeyRange, revision: int | None = None, epoch: str | None = None) -> Cursor:
+        """A reader's place: after `revision` of `epoch`, by default after what is held now.
+
+        HistoryLost when that is too long ago, or in an epoch that is over.
+        """
+        if revision is None:
+            return Cursor(self, keys, self.history.end, self.revision)
+        if epoch is not None and epoch != self.epoch:
+            raise HistoryLost(revision, self.history.oldest_revision)
+        return Cursor(self, keys, self.history.sequence_after(revision), revision)
+
+    def rebuild(self, revision: int, epoch: str) -> Rebuild:
+        """Begin to take in a full read; nothing is visible before `commit`."""
+        self._shared = True
+        return Rebuild(self.keys, self._blocks, revision, epoch)
+
+    def commit(self, rebuild: Rebuild) -> Batch | None:
+        """Make a finished full read the state, in one step; the announced gap, if there is one."""
+        first, moved = not self.ready, rebuild.epoch != self.epoch
+        if not moved and rebuild.revision < self.revision:
+            raise OutOfOrder(f"a read of revision {rebuild.revision} after revision {self.revision}")
+        self._blocks, self._shared = Blocks(rebuild.blocks), False
+        self.revision, self.epoch = rebuild.revision, rebuild.epoch
+        if moved:
+            self.history.begin(rebuild.revision)
+        batch = None
+        if first:
+            self.changed_revision = rebuild.revision
+        elif rebuild.events or moved:
+            batch = Batch(rebuild.revision, tuple(rebuild.events), rebuild.epoch, resync=True)
+            self._remember(batch)
+        self._notify()
+        return batch
+
+    def apply(self, revision: int, changes: Sequence[Event]) -> Batch:
+        """Take in all that `revision` changed; `prev` of the events is filled in here.
+
+        OutOfOrder or Contradiction when that cannot be what came next.
+        """
+        if revision <= self.revision:
+            raise OutOfOrder(f"an event of revision {revision} after revision {self.revision}")
+        events, new = [], {}
+        for change in changes:
+            kv = change.kv
+            if kv.mod_revision != revision or kv.key not in self.keys or kv.key in new:
+                raise OutOfOrder(
+                    f"an event of key {kv.key!r}, revision {kv.mod_revision}, within revision {revision}"
+                )
+            prev = self._blocks.get(kv.key)
+            _must_follow(kv, prev, deleted=change.deleted)
+            new[kv.key] = None if change.deleted else kv
+            events.append(Event(kv, deleted=change.deleted, prev=prev))
+        if self._shared:
+            self._blocks, self._shared = self._blocks.copy(), False
+        self._blocks.apply(sorted(new.items()))
+        batch = Batch(revision, tuple(events), self.epoch)
+        self.revision = revision
+        self._remember(batch)
+        self._notify()
+        return batch
+
+    def advance(self, revision: int) -> None:
+        """etcd says that nothing happened up to `revision`."""
+        if revision > self.revision:
+            self.revision = revision
+            self._notify()
+
+    def _remember(self, batch: Batch) -> None:
+        self.graves.note(batch, self.history.end)
+        self.history.append(batch)
+        self.changed_revision = batch.revision
+
+    def _notify(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+
+def _must_follow(kv: Record, prev: Record | None, *, deleted: bool) -> None:
+    """Contradiction unless etcd, holding `prev`, could have made `kv` of it.
+
+    etcd counts a key's changes (`version`) since its creation, so a lost event cannot go unnoticed.
+    """
+    if deleted:
+        follows = prev is not None
+    elif prev is None:
+        follows = kv.version == 1 and kv.create_revision == kv.mod_revision
+    else:
+        follows = kv.version == prev.version + 1 and kv.create_revision == prev.create_revision
+    if not follows:
+        held = f"version {prev.version} of revision {prev.mod_revision}" if prev else "nothing"
+        what = "a delete" if deleted else f"version {kv.version}"
+        raise Contradiction(
+            f"key {kv.key!r}: {what} at revision {kv.mod_revision}, but {held} is held; an event was lost"
+        )
