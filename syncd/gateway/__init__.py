@@ -25,7 +25,7 @@ from syncd.gateway.errors import (
     Unavailable,
     Unreachable,
 )
-from syncd.gateway.messages import Header, RangePage, WatchEvent, WatchResult, records
+from syncd.gateway.messages import Header, Page, WatchEvent, WatchResult
 from syncd.gateway.watch import WatchStream
 
 __all__ = [
@@ -39,13 +39,12 @@ __all__ = [
     "MalformedAnswer",
     "MessageTooLarge",
     "NoGateway",
+    "Page",
     "PermissionDenied",
-    "RangePage",
     "Unauthenticated",
     "Unavailable",
     "Unreachable",
     "WatchEvent",
     "WatchResult",
     "WatchStream",
-    "records",
 ]

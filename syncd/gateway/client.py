@@ -29,7 +29,7 @@ from syncd.gateway.errors import (
 from syncd.gateway.messages import (
     AuthAnswer,
     Header,
-    RangePage,
+    Page,
     StatusAnswer,
     VersionAnswer,
     decode,
@@ -42,7 +42,6 @@ from syncd.keyrange import KeyRange
 PREFIXES = ("/v3", "/v3beta", "/v3alpha")
 """3.4 and later answer to /v3, 3.3 only to /v3beta and /v3alpha."""
 
-_page = msgspec.json.Decoder(RangePage, strict=False)
 _status = msgspec.json.Decoder(StatusAnswer, strict=False)
 _version = msgspec.json.Decoder(VersionAnswer, strict=False)
 _auth = msgspec.json.Decoder(AuthAnswer, strict=False)
@@ -78,21 +77,21 @@ class Gateway:
         """Read certificates and password again; raises CredentialsUnusable and then keeps the old ones."""
         self._credentials.reload()
 
-    async def range_page(self, keys: KeyRange, *, limit: int, revision: int) -> tuple[str, RangePage]:
-        """The first `limit` keys of an interval at `revision` (0: now), and the endpoint that answered.
+    async def range_page(self, keys: KeyRange, *, limit: int, revision: int) -> Page:
+        """The first `limit` keys of an interval at `revision` (0: now).
 
         Linearizable: a member cut off from its peers does not answer.
         """
         body = range_request(keys, limit=limit, revision=revision)
         url, answer = await self._call("/kv/range", body)
-        return url, decode(url, _page, answer)
+        return Page(url, answer)
 
     async def revision(self, keys: KeyRange) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read."""
         # One key, counted: the cheapest linearizable read there is.
         body = range_request(KeyRange(keys.key), count_only=True)
         url, answer = await self._call("/kv/range", body)
-        return decode(url, _page, answer).header
+        return Page(url, answer).header
 
     @asynccontextmanager
     async def watch(self, keys: KeyRange, start_revision: int) -> AsyncIterator[WatchStream]:

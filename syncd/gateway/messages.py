@@ -27,13 +27,8 @@ class Header(msgspec.Struct, frozen=True):
     raft_term: int = 0
 
 
-class RangePage(msgspec.Struct, frozen=True):
-    """One answer to a range request.
-
-    `kvs` stay undecoded, so that the next page can be asked for after one cheap pass over this one, and
-    `records` can be called for a slice at a time. `count` is the number of keys in the *asked* interval,
-    whatever the limit was.
-    """
+class RangeAnswer(msgspec.Struct, frozen=True):
+    """kv/range, its key-value pairs not yet decoded; `count` is that of the asked interval, not of `kvs`."""
 
     header: Header
     kvs: list[msgspec.Raw] = []
@@ -100,6 +95,7 @@ class WatchDocument(msgspec.Struct):
 T = TypeVar("T")
 
 _record = msgspec.json.Decoder(Record, strict=False)
+_range = msgspec.json.Decoder(RangeAnswer, strict=False)
 _watch_document = msgspec.json.Decoder(WatchDocument, strict=False)
 
 
@@ -111,13 +107,39 @@ def decode(endpoint: str, decoder: msgspec.json.Decoder[T], body: bytes | msgspe
         raise MalformedAnswer(endpoint, f"an answer cannot be decoded: {error}") from error
 
 
-def records(endpoint: str, kvs: list[msgspec.Raw]) -> list[Record]:
-    """The typed records of (a slice of) a page."""
-    decoded = _record.decode
-    try:
-        return [decoded(kv) for kv in kvs]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedAnswer(endpoint, f"a key-value pair cannot be decoded: {error}") from error
+class Page:
+    """One answer to a range request; its records are decoded when asked for, in slices.
+
+    So the next page can be asked for after one cheap pass over this one, and a large page does not hold
+    up the event loop.
+    """
+
+    def __init__(self, url: str, body: bytes) -> None:
+        self._url = url
+        answer = decode(url, _range, body)
+        self.header = answer.header
+        self.count = answer.count
+        """Keys in the *asked* interval, whatever the limit was."""
+        self.more = answer.more
+        """Whether the limit left keys out."""
+        self.size = len(body)
+        """Bytes of JSON."""
+        self._kvs = answer.kvs
+
+    def __len__(self) -> int:
+        return len(self._kvs)
+
+    def records(self, start: int = 0, stop: int | None = None) -> list[Record]:
+        """The records `start` to `stop`, in key order."""
+        decoded = _record.decode
+        try:
+            return [decoded(kv) for kv in self._kvs[start:stop]]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedAnswer(self._url, f"a key-value pair cannot be decoded: {error}") from error
+
+    def last_key(self) -> bytes:
+        """The key of the last record; the page must have one."""
+        return self.records(-1)[0].key
 
 
 def watch_result(endpoint: str, document: bytes) -> WatchResult:
