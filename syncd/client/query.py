@@ -1,0 +1,98 @@
+"""Requests of the local API: what a reader may ask, as a target and headers. No I/O."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import msgspec
+
+DEFAULT_HEARTBEAT = 5.0
+"""Seconds between progress lines of an idle watch, as the contract has it."""
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What an answer must satisfy; the default takes whatever is served now."""
+
+    max_age: float | None = None
+    """Seconds: refuse (`TooStaleError`) what was proved current longer ago."""
+    min_revision: int | None = None
+    """Wait until syncd has seen this revision, so that one reads one's own writes."""
+    wait: float | None = None
+    """Seconds to wait for that at most."""
+    linearizable: bool = False
+    """Let syncd ask etcd for its revision first, and wait for that one."""
+
+
+ANY = Read()
+"""Whatever is served now."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One GET: target and headers, and how long syncd may rightly take before it answers."""
+
+    target: str
+    headers: dict[str, str] = {}
+    patience: float = 0.0
+    """Seconds beyond the usual time-out; what the reader itself asked syncd to wait."""
+
+
+def value(key: bytes, read: Read = ANY, *, as_json: bool = False) -> Request:
+    """Ask for the value of one key: its bytes, or the record as a JSON object."""
+    headers = {"Accept": "application/json"} if as_json else {}
+    return _request("/v1/value", {"key": key, **_reading(read)}, headers, read)
+
+
+def snapshot(prefix: bytes, read: Read = ANY, *, keys_only: bool = False) -> Request:
+    """Ask for all keys under a prefix as they are at one revision."""
+    only = {"keys_only": b"true"} if keys_only else {}
+    return _request("/v1/snapshot", {"prefix": prefix, **only, **_reading(read)}, {}, read)
+
+
+def watch(
+    prefix: bytes,
+    *,
+    after: int | None = None,
+    epoch: str | None = None,
+    with_snapshot: bool = False,
+    prev_kv: bool = False,
+    heartbeat: float = DEFAULT_HEARTBEAT,
+) -> Request:
+    """Ask for all changes under a prefix: those after a revision, or from now on."""
+    parameters = {"prefix": prefix, "heartbeat_ms": _milliseconds(heartbeat)}
+    if after is not None:
+        parameters["from"] = b"%d" % after
+    if epoch is not None:
+        parameters["epoch"] = epoch.encode()
+    if with_snapshot:
+        parameters["snapshot"] = b"true"
+    if prev_kv:
+        parameters["prev_kv"] = b"true"
+    return _request("/v1/watch", parameters, {}, ANY)
+
+
+def status() -> Request:
+    """Ask how the daemon and its ranges are doing."""
+    return Request("/v1/status")
+
+
+def _request(path: str, parameters: dict[str, bytes], headers: dict[str, str], read: Read) -> Request:
+    # Every byte but the unreserved ones is percent-encoded, so that a key of any bytes arrives as it is.
+    query = "&".join(f"{name}={quote(content, safe='/')}" for name, content in parameters.items())
+    return Request(f"{path}?{query}", headers, patience=read.wait or 0.0)
+
+
+def _reading(read: Read) -> dict[str, bytes]:
+    parameters: dict[str, bytes] = {}
+    if read.max_age is not None:
+        parameters["max_age_ms"] = _milliseconds(read.max_age)
+    if read.min_revision is not None:
+        parameters["min_revision"] = b"%d" % read.min_revision
+    if read.wait is not None:
+        parameters["wait_ms"] = _milliseconds(read.wait)
+    if read.linearizable:
+        parameters["linearizable"] = b"true"
+    return parameters
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return b"%d" % round(seconds * 1000)

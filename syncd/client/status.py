@@ -1,0 +1,84 @@
+"""What `/v1/status` tells, as typed values; what a daemon of another version leaves out has a default."""
+
+from __future__ import annotations
+
+import msgspec
+
+from syncd.client.errors import ProtocolError
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One etcd endpoint of the configuration."""
+
+    url: str
+    version: str | None = None
+    connected: bool = False
+
+
+class Etcd(msgspec.Struct, frozen=True):
+    """The way to etcd."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class Syncing(msgspec.Struct, frozen=True):
+    """A full read that is under way: `keys` of `count` so far."""
+
+    keys: int = 0
+    count: int | None = None
+    reason: str = ""
+
+
+class History(msgspec.Struct, frozen=True):
+    """How far back a watch can be resumed."""
+
+    events: int = 0
+    bytes: int = 0
+    oldest_revision: int | None = None
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """What has happened to a range since the daemon started."""
+
+    events_applied: int = 0
+    full_reads: dict[str, int] = {}
+    watch_reconnects: dict[str, int] = {}
+
+
+class RangeStatus(msgspec.Struct, frozen=True):
+    """One mirrored range."""
+
+    range: str
+    state: str
+    revision: int = 0
+    epoch: str | None = None
+    age_ms: float | None = None
+    keys: int = 0
+    bytes: int = 0
+    syncing: Syncing | None = None
+    endpoint: str | None = None
+    error: str | None = None
+    history: History = History()
+    counters: Counters = Counters()
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The daemon and all its ranges."""
+
+    version: str
+    uptime_seconds: float = 0.0
+    pid: int = 0
+    readers: int = 0
+    etcd: Etcd = Etcd()
+    ranges: tuple[RangeStatus, ...] = ()
+
+
+_statuses = msgspec.json.Decoder(Status)
+
+
+def decode_status(body: bytes) -> Status:
+    """Decode the JSON that `/v1/status` answers."""
+    try:
+        return _statuses.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"this is not a status of syncd's: {error}") from error
