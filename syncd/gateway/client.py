@@ -77,6 +77,10 @@ class Gateway:
         """Read certificates and password again; raises CredentialsUnusable and then keeps the old ones."""
         self._credentials.reload()
 
+    def avoid(self, url: str) -> None:
+        """Go on with another endpoint than the one at `url`, if there is one."""
+        self.endpoints.failed(self.endpoints.at(url))
+
     async def range_page(self, keys: KeyRange, *, limit: int, revision: int) -> Page:
         """The first `limit` keys of an interval at `revision` (0: now).
 
@@ -150,7 +154,7 @@ class Gateway:
         return {"Authorization": await self._tokens.get(endpoint.url)} if self._etcd.user else {}
 
     async def _authenticate(self, url: str) -> str:
-        endpoint = next(known for known in self.endpoints if known.url == url)
+        endpoint = self.endpoints.at(url)
         prefix = await self._known(endpoint)
         body = orjson.dumps({"name": self._etcd.user, "password": self._credentials.password})
         try:

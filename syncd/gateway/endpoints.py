@@ -64,6 +64,10 @@ class Endpoints:
         """The endpoint to ask."""
         return self._all[self._current]
 
+    def at(self, url: str) -> Endpoint:
+        """The endpoint with this URL."""
+        return next(endpoint for endpoint in self._all if endpoint.url == url)
+
     def failed(self, endpoint: Endpoint) -> None:
         """`endpoint` did not answer: go on with the next one.
 

@@ -13,7 +13,14 @@ from typing import Literal, TypeVar
 import msgspec
 import orjson
 
-from syncd.gateway.errors import ErrorBody, ErrorDetail, MalformedAnswer
+from syncd.gateway.errors import (
+    Code,
+    Compacted,
+    ErrorBody,
+    ErrorDetail,
+    MalformedAnswer,
+    etcd_error,
+)
 from syncd.keyrange import KeyRange
 from syncd.records import Record
 
@@ -82,7 +89,7 @@ class WatchResult(msgspec.Struct, frozen=True):
     @property
     def is_progress(self) -> bool:
         """Whether this document only tells how far the watch is."""
-        return not (self.created or self.canceled or self.events)
+        return not (self.created or self.events)
 
 
 class WatchDocument(msgspec.Struct):
@@ -115,7 +122,8 @@ class Page:
     """
 
     def __init__(self, url: str, body: bytes) -> None:
-        self._url = url
+        self.url = url
+        """The endpoint that answered."""
         answer = decode(url, _range, body)
         self.header = answer.header
         self.count = answer.count
@@ -135,7 +143,7 @@ class Page:
         try:
             return [decoded(kv) for kv in self._kvs[start:stop]]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise MalformedAnswer(self._url, f"a key-value pair cannot be decoded: {error}") from error
+            raise MalformedAnswer(self.url, f"a key-value pair cannot be decoded: {error}") from error
 
     def last_key(self) -> bytes:
         """The key of the last record; the page must have one."""
@@ -143,13 +151,24 @@ class Page:
 
 
 def watch_result(endpoint: str, document: bytes) -> WatchResult:
-    """The result in one document of a watch stream; an error document is raised as its error."""
+    """The result in one document of a watch stream; an error, or etcd ending the watch, is raised.
+
+    `canceled` comes as a result with HTTP 200, and etcd leaves the stream open after it.
+    """
     answer = decode(endpoint, _watch_document, document)
     if answer.error is not None:
         raise ErrorBody(error=answer.error).raised_by(endpoint)
     if answer.result is None:
         raise MalformedAnswer(endpoint, "a watch document has neither a result nor an error")
-    return answer.result
+    result = answer.result
+    if result.compact_revision:
+        message = f"the revision has been compacted, the oldest left is {result.compact_revision}"
+        raise Compacted(endpoint, message, result.compact_revision)
+    if result.canceled:
+        raise etcd_error(
+            endpoint, Code.UNKNOWN, result.cancel_reason or "etcd ended the watch without a reason"
+        )
+    return result
 
 
 def range_request(keys: KeyRange, *, limit: int = 0, revision: int = 0, count_only: bool = False) -> bytes:

@@ -35,8 +35,8 @@ class WatchStream:
     """An open watch: `async for` over its results, in order.
 
     It ends only by raising: Unreachable when it was cut or etcd closed it, MalformedAnswer when what came
-    is no watch document, EtcdError for an error that etcd sent. A `canceled` result does not end it
-    (etcd leaves the HTTP stream open): leave the context. Waiting for the next result can be cancelled
+    is no watch document, EtcdError for an error that etcd sent or when it ended the watch (Compacted,
+    PermissionDenied). Leave the context then. Waiting for the next result can be cancelled
     without losing anything.
     """
 
