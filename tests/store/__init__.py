@@ -1,0 +1,1 @@
+"""Tests of syncd.store, mostly properties against the etcd of `model`."""
