@@ -22,15 +22,16 @@ _key = attrgetter("key")
 class Rebuild:
     """The state of a range at `revision` in the making; `blocks` and `events` are complete after `finish`."""
 
-    def __init__(self, keys: KeyRange, old: Blocks, revision: int, epoch: str) -> None:
+    def __init__(self, keys: KeyRange, old: Blocks, revision: int, epoch: str, *, first: bool) -> None:
         self.revision = revision
         self.epoch = epoch
         self.blocks: list[Block] = []
         self.events: list[Event] = []
-        """The difference from the old state; from an empty one, no events: there is nobody to tell."""
+        """The difference from the old state; none for the `first` read: there is nobody to tell."""
         self.count = 0
+        self.old = old
         self._keys = keys
-        self._old = old
+        self._first = first
         self._at = 0
         self._pending: list[Record] = []
         self._last: bytes | None = None
@@ -53,22 +54,22 @@ class Rebuild:
 
     def finish(self) -> None:
         """There are no more records."""
-        old = self._old.blocks
-        if self._at < len(old):
+        old = self.old.blocks
+        if old:
             for _ in range(self._at, len(old) - 1):
-                self._take(self._up_to(self._old.firsts[self._at + 1]))
+                self._take(self._up_to(self.old.firsts[self._at + 1]))
             self._take(self._pending)
         else:
-            self.blocks += cut(self._pending)
+            self._take_new(self._pending)
         self._pending = []
 
     def _take_complete(self) -> None:
-        old, firsts = self._old.blocks, self._old.firsts
+        old, firsts = self.old.blocks, self.old.firsts
         while self._pending and self._at + 1 < len(old) and self._pending[-1].key >= firsts[self._at + 1]:
             self._take(self._up_to(firsts[self._at + 1]))
         if not old:
             complete = len(self._pending) - len(self._pending) % BLOCK_RECORDS
-            self.blocks += cut(self._pending[:complete])
+            self._take_new(self._pending[:complete])
             del self._pending[:complete]
 
     def _up_to(self, key: bytes) -> list[Record]:
@@ -77,15 +78,21 @@ class Rebuild:
         del self._pending[:stop]
         return taken
 
+    def _take_new(self, records: list[Record]) -> None:
+        """There was nothing before `records`."""
+        self.blocks += cut(records)
+        if not self._first:
+            self.events += map(Event, records)
+
     def _take(self, records: list[Record]) -> None:
         """`records` are what is now where the old block `_at` was."""
-        before = self._old.blocks[self._at]
+        before = self.old.blocks[self._at]
         self._at += 1
-        after = cut(records)
-        if after == [before]:
+        # Compared whole: the old block may have grown past what `cut` would make of the same records.
+        if len(records) == len(before) and Block.of(records) == before:
             self.blocks.append(before)
             return
-        self.blocks += after
+        self.blocks += cut(records)
         old = {record.key: record for record in each([(before, 0, len(before))])}
         for record in records:
             prev = old.pop(record.key, None)

@@ -108,13 +108,15 @@ class Store:
     def rebuild(self, revision: int, epoch: str) -> Rebuild:
         """Begin to take in a full read; nothing is visible before `commit`."""
         self._shared = True
-        return Rebuild(self.keys, self._blocks, revision, epoch)
+        return Rebuild(self.keys, self._blocks, revision, epoch, first=not self.ready)
 
     def commit(self, rebuild: Rebuild) -> Batch | None:
         """Make a finished full read the state, in one step; the announced gap, if there is one."""
         first, moved = not self.ready, rebuild.epoch != self.epoch
         if not moved and rebuild.revision < self.revision:
             raise OutOfOrder(f"a read of revision {rebuild.revision} after revision {self.revision}")
+        if rebuild.old is not self._blocks:
+            raise OutOfOrder("the state has changed since this read began to be compared with it")
         self._blocks, self._shared = Blocks(rebuild.blocks), False
         self.revision, self.epoch = rebuild.revision, rebuild.epoch
         if moved:
