@@ -1,0 +1,61 @@
+"""How a range is doing, and the daemon as a whole: frozen values for status, metrics and headers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["cold", "warm", "live", "stale"]
+STATES: tuple[State, ...] = ("cold", "warm", "live", "stale")
+
+
+class Syncing(msgspec.Struct, frozen=True):
+    """A full read under way: `keys` of `count` are read (None before the first page)."""
+
+    keys: int
+    count: int | None
+    reason: str
+
+
+class Counters(msgspec.Struct):
+    """What happened since the daemon started; counts only go up."""
+
+    events_applied: int = 0
+    full_reads: dict[str, int] = {}
+    watch_reconnects: dict[str, int] = {}
+
+
+class HistoryStatus(msgspec.Struct, frozen=True):
+    """What is kept of the past."""
+
+    events: int
+    bytes: int
+    oldest_revision: int
+
+
+class RangeStatus(msgspec.Struct, frozen=True):
+    """One range at one moment. `age` is seconds since its last proof, None when there was none yet."""
+
+    range: str
+    state: State
+    revision: int
+    epoch: str
+    age: float | None
+    keys: int
+    bytes: int
+    syncing: Syncing | None
+    endpoint: str | None
+    duplex: bool | None
+    error: str | None
+    history: HistoryStatus
+    counters: Counters
+
+
+class EndpointStatus(msgspec.Struct, frozen=True):
+    """One endpoint of etcd; `version` is empty until it was asked, `failures` are those in a row."""
+
+    url: str
+    version: str
+    current: bool
+    failures: int

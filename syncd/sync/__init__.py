@@ -1,0 +1,15 @@
+"""The sync stage: what the gateway says becomes what the store holds.
+
+mirror     one range, kept for ever: read, watch, recover
+fullread   one paged read
+decide     what to do after a failure; epochs; catch up or read again    (pure)
+pager      which page to ask for next                                    (pure)
+heartbeat  what a watch's answers prove, and when to ask                 (pure)
+revisions  events put together into whole revisions                      (pure)
+backoff    delays with full jitter                                       (pure)
+slices     long work in slices;  repeats: a bounded log
+"""
+
+from syncd.sync.mirror import Clocks, Mirror
+
+__all__ = ["Clocks", "Mirror"]
