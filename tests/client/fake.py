@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,7 +80,7 @@ class FakeDaemon:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection:
+            with connection, suppress(ConnectionError):  # a reader may leave
                 for answer in self._scripts.pop(0) if self._scripts else ():
                     if not self._read_request(connection):
                         break

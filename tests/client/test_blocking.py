@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncd.client import (
+    Bookmark,
     Client,
     ClosingError,
     CompactedError,
@@ -151,21 +152,21 @@ def test_a_watch_ends_with_the_daemons_farewell(path: Path) -> None:
     answer = streamed(b'{"revision":9,"progress":true}\n', farewell)
     with FakeDaemon(path, [answer]) as daemon, Client(daemon.path).watch("/") as watch:
         messages = iter(watch)
-        assert watch.revision == 7
+        assert watch.bookmark == Bookmark(7, "e1")
         assert next(messages) == Progress(9, "e1")
         with pytest.raises(ClosingError):
             next(messages)
-        assert (watch.revision, watch.epoch) == (9, "e1")
+        assert watch.bookmark == Bookmark(9, "e1")
 
 
 def test_a_watch_that_is_cut_says_so(path: Path) -> None:
     """A body without its end is no farewell."""
     answer = head(headers=CHUNKED) + chunks(b'{"revision":9,"progress":true}\n')
     with FakeDaemon(path, [answer]) as daemon, Client(daemon.path).watch("/", after=8) as watch:
-        assert watch.revision == 8
+        assert watch.bookmark == Bookmark(8, "e1")
         with pytest.raises(CutError):
             list(watch)
-        assert watch.revision == 9
+        assert watch.bookmark == Bookmark(9, "e1")
 
 
 def test_a_watch_that_stays_silent_is_given_up(path: Path) -> None:

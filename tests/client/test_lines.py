@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.client.errors import AnswerError, ClosingError, CutError, OverloadedError, ProtocolError
-from syncd.client.lines import LineSplitter, Progress, SnapshotEnd, SnapshotHead, SnapshotLines, WatchLines
+from syncd.client.lines import (
+    Bookmark,
+    LineSplitter,
+    Progress,
+    SnapshotEnd,
+    SnapshotHead,
+    SnapshotLines,
+    WatchLines,
+)
 from syncd.records import Batch, Event, Record
 
 HEAD = b'{"revision":7,"epoch":"e1","count":1,"state":"live","age_ms":3}'
@@ -99,7 +107,7 @@ def test_a_snapshot_with_a_wrong_line_is_refused(lines: list[bytes], error: type
 
 def test_a_watch_gives_batches_and_progress_and_knows_where_to_resume() -> None:
     """The dialogue of a watch from now on."""
-    reader = WatchLines(7, "e1")
+    reader = WatchLines(Bookmark(7, "e1"))
     put = b'{"revision":8,"events":[{"type":"put","kv":%s,"prev_kv":%s}]}' % (RECORD, RECORD)
     batch = reader.receive(put)
     assert isinstance(batch, Batch)
@@ -108,36 +116,36 @@ def test_a_watch_gives_batches_and_progress_and_knows_where_to_resume() -> None:
     delete = reader.receive(b'{"revision":9,"events":[{"type":"delete","kv":{"key":"/a","mod_revision":9}}]}')
     assert isinstance(delete, Batch)
     assert delete.events == (Event(Record(b"/a", mod_revision=9), deleted=True),)
-    assert reader.revision == 9
+    assert reader.bookmark == Bookmark(9, "e1")
     progress = reader.receive(b'{"revision":12,"progress":true,"state":"live","age_ms":12}')
     assert progress == Progress(12, "e1", "live", 12)
-    assert (reader.revision, reader.epoch) == (12, "e1")
+    assert reader.bookmark == Bookmark(12, "e1")
 
 
 def test_a_resync_carries_a_new_epoch() -> None:
     """After a gap, revisions may belong to another epoch, even lower ones."""
-    reader = WatchLines(70, "e1")
+    reader = WatchLines(Bookmark(70, "e1"))
     batch = reader.receive(b'{"revision":3,"resync":true,"epoch":"e2","events":[]}')
     assert isinstance(batch, Batch)
     assert (batch.resync, batch.epoch, batch.events) == (True, "e2", ())
-    assert (reader.revision, reader.epoch) == (3, "e2")
+    assert reader.bookmark == Bookmark(3, "e2")
 
 
 def test_a_watch_can_begin_with_a_snapshot() -> None:
-    """The bookmark moves only when the snapshot is whole."""
-    reader = WatchLines(5, "e0", with_snapshot=True)
+    """There is nothing to resume until the snapshot is whole."""
+    reader = WatchLines(None)
     assert isinstance(reader.receive(HEAD), SnapshotHead)
     assert reader.receive(RECORD) == A
-    assert (reader.revision, reader.epoch) == (5, "e0")
+    assert reader.bookmark is None
     assert reader.receive(END) == SnapshotEnd(1)
-    assert (reader.revision, reader.epoch) == (7, "e1")
+    assert reader.bookmark == Bookmark(7, "e1")
     assert reader.receive(b'{"revision":8,"progress":true}') == Progress(8, "e1")
 
 
 def test_a_watch_that_just_ends_was_cut() -> None:
     """A daemon that stops says so."""
     with pytest.raises(CutError):
-        WatchLines(7, "e1").finish()
+        WatchLines(Bookmark(7, "e1")).finish()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,7 @@ def test_a_watch_that_just_ends_was_cut() -> None:
 def test_a_watch_with_a_wrong_or_last_line_raises(line: bytes, error: type[Exception]) -> None:
     """The farewell, and lines that are none of the contract's."""
     with pytest.raises(error):
-        WatchLines(7, "e1").receive(line)
+        WatchLines(Bookmark(7, "e1")).receive(line)
 
 
 @given(st.binary(), st.binary())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.client import query
+from syncd.client import Bookmark, query
 from syncd.client.query import Read, Request
 
 
@@ -63,7 +63,7 @@ def test_a_watch_says_how_often_it_wants_to_hear_something() -> None:
 
 def test_a_watch_resumes_after_a_revision_of_an_epoch() -> None:
     """Everything a watch can be asked for."""
-    request = query.watch(b"/a", after=7, epoch="c/1", with_snapshot=True, prev_kv=True, heartbeat=0.5)
+    request = query.watch(b"/a", after=Bookmark(7, "c/1"), with_snapshot=True, prev_kv=True, heartbeat=0.5)
     assert parameters(request) == {
         "prefix": "/a",
         "heartbeat_ms": "500",
@@ -72,3 +72,9 @@ def test_a_watch_resumes_after_a_revision_of_an_epoch() -> None:
         "snapshot": "true",
         "prev_kv": "true",
     }
+
+
+def test_a_bookmark_without_an_epoch_is_not_checked() -> None:
+    """`--from` of the command line knows none."""
+    asked = parameters(query.watch(b"/a", after=Bookmark(0)))
+    assert (asked["from"], "epoch" in asked) == ("0", False)

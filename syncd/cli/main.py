@@ -1,0 +1,74 @@
+"""`syncd`: parse, run one command, and turn whatever happened into an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from syncd.cli import exits
+from syncd.cli.arguments import parse, read_of
+from syncd.cli.terminal import Output, discard_output, say
+from syncd.client import Client, ClientError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; SystemExit for --help, --version and wrong usage."""
+    arguments = parse(argv)
+    try:
+        match arguments.command:
+            case "run":
+                from syncd.cli.run import run
+
+                return run(arguments.config)
+            case "demo":
+                from syncd.cli.demo import demo
+
+                return demo(keep=arguments.keep)
+            case _:
+                return _read(arguments)
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+
+
+def _read(arguments: argparse.Namespace) -> int:
+    client = Client(arguments.socket)
+    try:
+        output = Output(sys.stdout)
+        _reader(arguments, client, output)
+        output.flush()
+    except ClientError as error:
+        say(exits.explain(error, client.socket_path))
+        return exits.exit_code(error)
+    except BrokenPipeError:  # the output's; what happens to the socket is a ClientError
+        discard_output()
+        return exits.NO_READER
+    except OSError as error:
+        discard_output()
+        say(f"cannot write to standard output: {error.strerror or error}")
+        return exits.FAILED
+    return exits.DONE
+
+
+def _reader(arguments: argparse.Namespace, client: Client, output: Output) -> None:
+    match arguments.command:
+        case "get":
+            from syncd.cli.get import get
+
+            get(client, output, arguments.key, read_of(arguments), as_json=arguments.json)
+        case "list":
+            from syncd.cli.list import list_keys
+
+            list_keys(client, output, arguments.prefix, read_of(arguments), as_json=arguments.json)
+        case "snapshot":
+            from syncd.cli.snapshot import snapshot
+
+            snapshot(client, output, arguments.prefix, read_of(arguments))
+        case "watch":
+            from syncd.cli.watch import watch
+
+            watch(client, output, arguments.prefix, after=arguments.after, as_json=arguments.json)
+        case "status":
+            from syncd.cli.status import status
+
+            status(client, output, as_json=arguments.json)

@@ -1,0 +1,112 @@
+"""`syncd status`: how the daemon and its ranges are doing, at a glance."""
+
+from __future__ import annotations
+
+from syncd.cli.figures import duration, number, size
+from syncd.cli.terminal import Output, visible
+from syncd.client import Client, RangeStatus, Status
+from syncd.client import query as queries
+from syncd.client.status import decode_status
+
+_COLUMNS = ("RANGE", "STATE", "AGE", "REVISION", "KEYS", "SIZE", "ENDPOINT")
+_NUMBERS = {"AGE", "REVISION", "KEYS", "SIZE"}
+_COLOURS = {"live": "green", "warm": "yellow", "stale": "red", "cold": "magenta"}
+
+
+def status(client: Client, output: Output, *, as_json: bool) -> None:
+    """Print the daemon's status: a table on a terminal, aligned lines elsewhere, or the daemon's JSON."""
+    _, body = client.fetch(queries.status())
+    if as_json:
+        output.json(body.rstrip(b"\n"))
+        return
+    found = decode_status(body)
+    if output.terminal:
+        _print_table(found)
+    else:
+        for line in plain(found):
+            output.key(line.encode())
+
+
+def plain(found: Status) -> list[str]:
+    """Return the status as lines; the columns are aligned and at least two spaces apart."""
+    rows = [_COLUMNS, *(_cells(one) for one in found.ranges)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
+            for name, cell, width in zip(_COLUMNS, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return [
+        *_head(found),
+        "",
+        *lines,
+        *(f"{_name(one)}: {note}" for one in found.ranges for note in _notes(one)),
+    ]
+
+
+def _head(found: Status) -> list[str]:
+    readers = "1 reader" if found.readers == 1 else f"{number(found.readers)} readers"
+    lines = [
+        f"syncd {visible(found.version)}, pid {found.pid}, up {duration(found.uptime_seconds)}, {readers}"
+    ]
+    for endpoint in found.etcd.endpoints:
+        connected = "connected" if endpoint.connected else "not connected"
+        version = visible(endpoint.version) if endpoint.version else "version unknown"
+        lines.append(f"etcd {visible(endpoint.url)}, {version}, {connected}")
+    return lines
+
+
+def _name(one: RangeStatus) -> str:
+    return visible(one.range) or "(all keys)"
+
+
+def _cells(one: RangeStatus) -> tuple[str, ...]:
+    return (
+        _name(one),
+        visible(one.state),
+        "never" if one.age_ms is None else duration(one.age_ms / 1000),
+        str(one.revision),
+        number(one.keys),
+        size(one.bytes),
+        visible(one.endpoint) if one.endpoint else "none",
+    )
+
+
+def _notes(one: RangeStatus) -> list[str]:
+    notes = []
+    if one.syncing is not None:
+        of = "" if one.syncing.count is None else f" of {number(one.syncing.count)}"
+        why = f" ({visible(one.syncing.reason)})" if one.syncing.reason else ""
+        notes.append(f"full read{why}: {number(one.syncing.keys)}{of} keys")
+    if one.error:
+        notes.append(f"last error: {visible(one.error)}")
+    return notes
+
+
+def _print_table(found: Status) -> None:
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for line in _head(found):
+        console.print(Text(line), soft_wrap=True)
+    table = Table(*_COLUMNS, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column, name in zip(table.columns, _COLUMNS, strict=True):
+        column.justify = "right" if name in _NUMBERS else "left"
+        column.overflow = "fold"
+    for one in found.ranges:
+        style = {"STATE": _COLOURS.get(one.state, "")}
+        table.add_row(
+            *(Text(cell, style.get(name, "")) for name, cell in zip(_COLUMNS, _cells(one), strict=True))
+        )
+    console.print()
+    console.print(table)
+    for one in found.ranges:
+        for note in _notes(one):
+            console.print(Text(f"{_name(one)}: {note}", "yellow"), soft_wrap=True)
+        if one.syncing is not None and one.syncing.count:
+            console.print(ProgressBar(one.syncing.count, one.syncing.keys, width=40))
