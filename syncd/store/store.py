@@ -117,17 +117,19 @@ class Store:
             raise OutOfOrder(f"a read of revision {rebuild.revision} after revision {self.revision}")
         if rebuild.old is not self._blocks:
             raise OutOfOrder("the state has changed since this read began to be compared with it")
-        self._blocks, self._shared = Blocks(rebuild.blocks), False
-        self.revision, self.epoch = rebuild.revision, rebuild.epoch
         if moved:
             self.history.begin(rebuild.revision)
+        else:
+            self.history.skip(self.revision, rebuild.revision)
+        self._blocks, self._shared = Blocks(rebuild.blocks), False
+        self.revision, self.epoch = rebuild.revision, rebuild.epoch
         batch = None
         if first:
             self.changed_revision = rebuild.revision
         elif rebuild.events or moved:
             batch = Batch(rebuild.revision, tuple(rebuild.events), rebuild.epoch, resync=True)
             self._remember(batch)
-        self._notify()
+        self.wake()
         return batch
 
     def apply(self, revision: int, changes: Sequence[Event]) -> Batch:
@@ -154,21 +156,22 @@ class Store:
         batch = Batch(revision, tuple(events), self.epoch)
         self.revision = revision
         self._remember(batch)
-        self._notify()
+        self.wake()
         return batch
 
     def advance(self, revision: int) -> None:
         """etcd says that nothing happened up to `revision`."""
         if revision > self.revision:
             self.revision = revision
-            self._notify()
+            self.wake()
 
     def _remember(self, batch: Batch) -> None:
         self.graves.note(batch, self.history.end)
         self.history.append(batch)
         self.changed_revision = batch.revision
 
-    def _notify(self) -> None:
+    def wake(self) -> None:
+        """Call every listener."""
         for listener in tuple(self._listeners):
             listener()
 

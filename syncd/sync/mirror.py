@@ -73,14 +73,21 @@ class Mirror:
         self._stream: WatchStream | None = None
         self._heartbeat: Heartbeat | None = None
 
+    def freshness(self) -> tuple[State, float | None]:
+        """Its state, and the seconds since its last proof (None: never)."""
+        age = None if self._proved_at is None else max(self._clocks.now() - self._proved_at, 0.0)
+        if not self.store.ready:
+            return "cold", age
+        return "live" if self._stream and age is not None and age <= self._interval else "stale", age
+
     def status(self) -> RangeStatus:
         """How the range is doing now."""
         store, stream = self.store, self._stream
-        age = None if self._proved_at is None else max(self._clocks.now() - self._proved_at, 0.0)
+        state, age = self.freshness()
         history = HistoryStatus(store.history.events, store.history.size, store.history.oldest_revision)
         return RangeStatus(
             range=self._keys.name,
-            state=self._state(age),
+            state=state,
             revision=store.revision,
             epoch=store.epoch,
             age=age,
@@ -278,11 +285,6 @@ class Mirror:
                 pause=round(pause, 3),
                 repeated=repeated,
             )
-
-    def _state(self, age: float | None) -> State:
-        if not self.store.ready:
-            return "cold"
-        return "live" if self._stream and age is not None and age <= self._interval else "stale"
 
     @staticmethod
     def _count(counter: dict[str, int], reason: str) -> None:

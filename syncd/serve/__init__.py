@@ -1,0 +1,21 @@
+"""The serving stage: the local API of HTTP/1.1 on a Unix socket.
+
+server     the application: routes, headers, failures as answers
+listener   the socket file
+reads      /v1/value, /v1/snapshot
+watch      /v1/watch
+about      /v1/status, /healthz, /readyz;  metrics: /metrics
+params     the query as typed values
+freshness  waiting until an answer is fresh enough; the headers
+encode     records and batches as JSON lines, once for all readers
+stream     answers that go on, to readers that may be slow
+source     the mirrored ranges, as seen from here
+"""
+
+from syncd.serve.context import Context
+from syncd.serve.errors import ApiError
+from syncd.serve.listener import ListenError, bound
+from syncd.serve.server import Server
+from syncd.serve.source import Source, Sources
+
+__all__ = ["ApiError", "Context", "ListenError", "Server", "Source", "Sources", "bound"]

@@ -1,0 +1,68 @@
+"""`/v1/status`, `/healthz`, `/readyz` and `/metrics`: about the daemon itself."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from syncd.serve.context import Context
+from syncd.serve.errors import ApiError
+from syncd.serve.freshness import age_ms, must_be_ready
+from syncd.serve.metrics import exposition
+from syncd.serve.params import Params
+from syncd.status import RangeStatus
+
+
+async def status(request: web.Request) -> web.Response:
+    """Everything that is known, as JSON."""
+    Params(request.rel_url.raw_query_string, ())
+    context = Context.of(request)
+    answer = {
+        "version": context.version,
+        "uptime_seconds": round(context.clock() - context.started, 3),
+        "pid": os.getpid(),
+        "readers": context.readers,
+        "etcd": {"endpoints": msgspec.to_builtins(context.endpoints())},
+        "ranges": [_range(source.status()) for source in context.sources],
+    }
+    return web.Response(
+        body=orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), content_type="application/json"
+    )
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """The process lives and its event loop turns."""
+    del request
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Every range has something to serve."""
+    for source in Context.of(request).sources:
+        must_be_ready(source)
+    return web.Response(text="ready\n")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """For Prometheus."""
+    body, content_type = exposition(Context.of(request))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def nothing_here(request: web.Request) -> web.Response:
+    """Any other path."""
+    raise ApiError(
+        "bad_request",
+        f"{request.method} {request.path}: no such call; there are GET /v1/value, /v1/snapshot, /v1/watch, "
+        "/v1/status, /healthz, /readyz and /metrics",
+    )
+
+
+def _range(status: RangeStatus) -> dict[str, object]:
+    fields: dict[str, object] = msgspec.to_builtins(status)
+    age = fields.pop("age")
+    fields["age_ms"] = None if age is None else age_ms(status.age or 0.0)
+    return fields

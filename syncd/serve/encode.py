@@ -1,0 +1,156 @@
+"""Records and batches as JSON lines, each encoded once however many readers get it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import orjson
+
+from syncd.keyrange import KeyRange
+from syncd.records import Batch, Event, Record
+from syncd.store import Block
+from syncd.store.blocks import each
+
+LINES_KEPT = 8 << 20
+"""Bytes of batch lines kept: readers that are up to date all want the same few newest ones."""
+
+PIECE_EVENTS = 500
+"""Events encoded at a time, about 1 ms."""
+
+
+def record_json(record: Record) -> bytes:
+    """One record as a JSON object; a key or value that is not UTF-8 comes as base64."""
+    return orjson.dumps(_fields(record))
+
+
+def record_line(record: Record, *, keys_only: bool = False) -> bytes:
+    """One record as a line."""
+    fields = _fields(record)
+    if keys_only:
+        fields.pop("value", None)
+        fields.pop("value_b64", None)
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class BlockLines:
+    """The lines of whole blocks, kept as long as the blocks live or until `forget`."""
+
+    def __init__(self) -> None:
+        self._lines: WeakKeyDictionary[Block, bytes] = WeakKeyDictionary()
+        self._used = False
+
+    def of(self, block: Block, low: int, high: int) -> bytes:
+        """The lines of the records `low` to `high` of `block`."""
+        self._used = True
+        if high - low != len(block):
+            return b"".join(map(record_line, each([(block, low, high)])))
+        lines = self._lines.get(block)
+        if lines is None:
+            lines = b"".join(map(record_line, each([(block, low, high)])))
+            self._lines[block] = lines
+        return lines
+
+    def forget(self) -> None:
+        """Give the memory back if nothing was asked for since the last call."""
+        if not self._used:
+            self._lines.clear()
+        self._used = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a watch wants to see."""
+
+    keys: KeyRange
+    prev_kv: bool = False
+    only: Literal["put", "delete"] | None = None
+
+    def events(self, batch: Batch) -> list[Event]:
+        """The events of `batch` that it wants."""
+        keys, only = self.keys, self.only
+        return [
+            event
+            for event in batch.events
+            if event.kv.key in keys and (only is None or event.deleted == (only == "delete"))
+        ]
+
+
+class BatchLines:
+    """The lines of batches as selected, the newest ones kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Batch, Selection], bytes] = OrderedDict()
+        self._size = 0
+
+    def of(self, batch: Batch, selection: Selection) -> Iterator[bytes]:
+        """The line of `batch` in pieces; none when nothing in it was selected.
+
+        A resync is always told, even if nothing is left of it: the reader must know.
+        """
+        kept = self._kept.get((batch, selection))
+        if kept is not None:
+            if kept:
+                yield kept
+            return
+        events = selection.events(batch)
+        if len(events) > PIECE_EVENTS:
+            yield from _pieces(batch, events, selection)
+            return
+        line = b"".join(_pieces(batch, events, selection)) if events or batch.resync else b""
+        self._keep((batch, selection), line)
+        if line:
+            yield line
+
+    def _keep(self, what: tuple[Batch, Selection], line: bytes) -> None:
+        self._kept[what] = line
+        self._size += len(line)
+        while self._size > LINES_KEPT or len(self._kept) > 10_000:
+            _, gone = self._kept.popitem(last=False)
+            self._size -= len(gone)
+
+
+def _pieces(batch: Batch, events: list[Event], selection: Selection) -> Iterator[bytes]:
+    head = b'{"revision":%d,' % batch.revision
+    if batch.resync:
+        # The epoch may be a new one: the reader needs it to resume from here.
+        head += b'"resync":true,"epoch":%b,' % orjson.dumps(batch.epoch)
+    yield head + b'"events":['
+    for start in range(0, len(events), PIECE_EVENTS):
+        piece = b",".join([_event(event, selection) for event in events[start : start + PIECE_EVENTS]])
+        yield b"," + piece if start else piece
+    yield b"]}\n"
+
+
+def _event(event: Event, selection: Selection) -> bytes:
+    fields: dict[str, object]
+    if event.deleted:
+        kv = _bytes_field("key", event.kv.key) | {"mod_revision": event.kv.mod_revision}
+        fields = {"type": "delete", "kv": kv}
+    else:
+        fields = {"type": "put", "kv": _fields(event.kv)}
+    if selection.prev_kv and event.prev is not None:
+        fields["prev_kv"] = _fields(event.prev)
+    return orjson.dumps(fields)
+
+
+def _fields(record: Record) -> dict[str, object]:
+    return {
+        **_bytes_field("key", record.key),
+        **_bytes_field("value", record.value),
+        "create_revision": record.create_revision,
+        "mod_revision": record.mod_revision,
+        "version": record.version,
+        "lease": record.lease,
+    }
+
+
+def _bytes_field(name: str, value: bytes) -> dict[str, object]:
+    try:
+        return {name: value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_b64": b64encode(value).decode()}

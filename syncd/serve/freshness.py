@@ -1,0 +1,97 @@
+"""How fresh an answer must be, and the headers that say how fresh it is."""
+
+from __future__ import annotations
+
+import asyncio
+from math import ceil
+
+from syncd.errors import SyncdError
+from syncd.serve.errors import ApiError
+from syncd.serve.params import MAX_WAIT_MS, Params
+from syncd.serve.source import Source
+
+DEFAULT_WAIT_MS = 5000
+
+
+async def require(source: Source, params: Params) -> None:
+    """Wait until `source` is as fresh as `params` demand, or raise not_ready or too_stale."""
+    max_age_ms = params.optional_integer("max_age_ms")
+    least = params.integer("min_revision", 0)
+    wait = params.integer("wait_ms", DEFAULT_WAIT_MS, most=MAX_WAIT_MS) / 1000
+    try:
+        async with asyncio.timeout(wait):
+            if params.flag("linearizable"):
+                least = max(least, await _etcd_revision(source))
+            if least:
+                await _reach(source, least)
+    except TimeoutError as error:
+        raise ApiError(
+            "too_stale",
+            f"revision {least or 'of etcd'} was not reached within {wait:g} s; "
+            f"{source.store.keys.name!r} is at {source.store.revision}",
+        ) from error
+    must_be_ready(source)
+    if max_age_ms is not None:
+        _, age = source.freshness()
+        if age is None or age * 1000 > max_age_ms:
+            proved = "it was never proved" if age is None else f"it was proved {age * 1000:.0f} ms ago"
+            raise ApiError(
+                "too_stale",
+                f"revision {source.store.revision} is not known to be current within {max_age_ms} ms: {proved}",
+            )
+
+
+def must_be_ready(source: Source) -> None:
+    """ApiError not_ready, with the reason, while there is nothing to serve."""
+    if source.store.ready:
+        return
+    status = source.status()
+    if status.error:
+        reason = status.error
+    elif status.syncing and status.syncing.count:
+        reason = f"the first read is at {status.syncing.keys} of {status.syncing.count} keys"
+    else:
+        reason = "the first read has just begun"
+    raise ApiError("not_ready", f"nothing of {status.range!r} was read yet: {reason}")
+
+
+def headers(source: Source) -> dict[str, str]:
+    """Syncd-Revision, -Epoch, -State and -Age-Ms; no epoch while cold, no age before the first proof."""
+    state, age = source.freshness()
+    return header_fields(source.store.revision, source.store.epoch, state, age)
+
+
+def header_fields(revision: int, epoch: str, state: str, age: float | None) -> dict[str, str]:
+    """The four headers, from their values."""
+    fields = {"Syncd-Revision": str(revision), "Syncd-State": state}
+    if epoch:
+        fields["Syncd-Epoch"] = epoch
+    if age is not None:
+        fields["Syncd-Age-Ms"] = str(age_ms(age))
+    return fields
+
+
+def age_ms(age: float) -> int:
+    """Whole milliseconds, rounded up: an age is never told too low."""
+    return ceil(age * 1000)
+
+
+async def _etcd_revision(source: Source) -> int:
+    try:
+        return await source.etcd_revision()
+    except SyncdError as error:
+        raise ApiError("too_stale", f"linearizable: etcd did not tell its revision: {error}") from error
+
+
+async def _reach(source: Source, revision: int) -> None:
+    moved = asyncio.Event()
+    unsubscribe = source.store.subscribe(moved.set)
+    try:
+        if source.store.revision < revision:
+            # An idle range learns of newer revisions only by asking.
+            source.hurry()
+        while source.store.revision < revision:
+            moved.clear()
+            await moved.wait()
+    finally:
+        unsubscribe()

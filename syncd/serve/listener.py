@@ -1,0 +1,105 @@
+"""The Unix socket: bound with the right owner before anyone can connect, and never taken from the living."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from grp import getgrnam
+from pathlib import Path
+
+from syncd.errors import SyncdError
+
+
+class ListenError(SyncdError):
+    """The socket cannot be had."""
+
+
+@contextmanager
+def bound(path: Path, mode: int, group: str | None) -> Iterator[socket.socket]:
+    """A bound Unix socket at `path`, not yet listening; its file is removed in the end.
+
+    A lock on `path`.lock decides who serves there: it goes away with its process, however that dies. So a
+    socket file without a lock holder is a dead one and replaced. ListenError tells what is in the way.
+    """
+    with _locked(path):
+        _remove_dead(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            _bind(listener, path, mode, group)
+            inode = path.stat().st_ino
+            try:
+                yield listener
+            finally:
+                with suppress(FileNotFoundError):
+                    if path.stat().st_ino == inode:
+                        path.unlink()
+        finally:
+            listener.close()
+
+
+def _bind(listener: socket.socket, path: Path, mode: int, group: str | None) -> None:
+    # Nobody can connect before `listen`, which comes after this.
+    old = os.umask(0o177)
+    try:
+        listener.bind(os.fspath(path))
+    except OSError as error:
+        raise ListenError(f"serve.socket {path}: cannot be made: {error.strerror}") from error
+    finally:
+        os.umask(old)
+    try:
+        if group is not None:
+            os.chown(path, -1, getgrnam(group).gr_gid)
+        path.chmod(mode)
+    except (OSError, KeyError) as error:
+        path.unlink()
+        raise ListenError(
+            f"serve.socket {path}: cannot be given mode {mode:04o}, group {group}: {error}"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = path.with_name(path.name + ".lock")
+    try:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ListenError(f"serve.socket {path}: {lock.name} cannot be made: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(file, 20, 0).decode("ascii", "replace").strip()
+            raise ListenError(
+                f"serve.socket {path}: another syncd (pid {holder or 'unknown'}) serves there; "
+                "stop it, or give this one another socket"
+            ) from error
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        # The lock file stays: removing it would let two daemons lock two files of the same name.
+        yield
+    finally:
+        os.close(file)
+
+
+def _remove_dead(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ListenError(f"serve.socket {path}: there is a file that is not a socket; it is left alone")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            with suppress(FileNotFoundError):
+                path.unlink()
+            return
+        except OSError as error:
+            raise ListenError(f"serve.socket {path}: there is a socket, and {error.strerror}") from error
+    raise ListenError(f"serve.socket {path}: another program serves there; it is left alone")

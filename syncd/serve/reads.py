@@ -1,0 +1,92 @@
+"""`/v1/value` and `/v1/snapshot`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from aiohttp import web
+
+from syncd.keyrange import KeyRange
+from syncd.serve.context import Context
+from syncd.serve.encode import BlockLines, record_json, record_line
+from syncd.serve.errors import ApiError
+from syncd.serve.freshness import age_ms, headers, require
+from syncd.serve.params import KEY, KEYS, READ, Params
+from syncd.serve.source import Source
+from syncd.serve.stream import Lines
+from syncd.store.blocks import each
+
+
+async def value(request: web.Request) -> web.Response:
+    """One key: its value's bytes, or with `Accept: application/json` the whole record."""
+    params = Params(request.rel_url.raw_query_string, (*READ, *KEY))
+    key = params.key()
+    source = Context.of(request).source(request, KeyRange(key))
+    await require(source, params)
+    record = source.store.get(key)
+    if record is None:
+        raise ApiError("not_found", f"no such key: {key.decode('utf-8', 'backslashreplace')!r}")
+    fields = headers(source)
+    fields["ETag"] = etag = f'"{record.mod_revision}"'
+    if _matches(request, etag):
+        return web.Response(status=304, headers=fields)
+    fields |= {
+        "Syncd-Create-Revision": str(record.create_revision),
+        "Syncd-Mod-Revision": str(record.mod_revision),
+        "Syncd-Version": str(record.version),
+        "Syncd-Lease": str(record.lease),
+        "Vary": "Accept",
+    }
+    if "application/json" in request.headers.get("Accept", ""):
+        return web.Response(body=record_json(record), content_type="application/json", headers=fields)
+    return web.Response(body=record.value, content_type="application/octet-stream", headers=fields)
+
+
+async def snapshot(request: web.Request) -> web.StreamResponse:
+    """All keys of a prefix at one revision, as lines."""
+    params = Params(request.rel_url.raw_query_string, (*READ, *KEYS, "keys_only"))
+    keys = params.key_range()
+    keys_only = params.flag("keys_only")
+    context = Context.of(request)
+    source = context.source(request, keys)
+    await require(source, params)
+    fields = headers(source)
+    fields["ETag"] = etag = f'"{source.store.changed_revision}"'
+    if _matches(request, etag):
+        return web.Response(status=304, headers=fields)
+    lines = await Lines.begin(request, fields)
+    await send_snapshot(lines, source, keys, None if keys_only else context.block_lines)
+    return await lines.end()
+
+
+async def send_snapshot(lines: Lines, source: Source, keys: KeyRange, encoded: BlockLines | None) -> int:
+    """The snapshot's lines: head, records, end; the revision it is of. `encoded` None: keys only."""
+    view = source.store.view()
+    slices = view.slices(keys)
+    count = sum(high - low for _, low, high in slices)
+    state, age = source.freshness()
+    head = {"revision": view.revision, "epoch": view.epoch, "count": count, "state": state}
+    await lines.line(_json_line(head | {"age_ms": None if age is None else age_ms(age)}))
+    for block, low, high in slices:
+        if encoded is None:
+            records = each([(block, low, high)])
+            await lines.lines(b"".join(record_line(record, keys_only=True) for record in records))
+        else:
+            await lines.lines(encoded.of(block, low, high))
+        # Writing into a buffer that has room does not give way to others, and encoding is work.
+        await asyncio.sleep(0)
+    await lines.line(_json_line({"end": True, "count": count}))
+    return view.revision
+
+
+def _matches(request: web.Request, etag: str) -> bool:
+    """Whether If-None-Match names `etag`."""
+    given = request.headers.get("If-None-Match")
+    if given is None:
+        return False
+    return given.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in given.split(",")}
+
+
+def _json_line(fields: dict[str, object]) -> bytes:
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)

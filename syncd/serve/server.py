@@ -1,0 +1,125 @@
+"""The local API on its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+import structlog
+from aiohttp import web
+
+from syncd.serve import about, reads, watch
+from syncd.serve.context import CONTEXT, SOURCE, Context
+from syncd.serve.errors import ApiError
+from syncd.serve.freshness import header_fields, headers
+from syncd.serve.stream import STREAM
+
+FORGET_AFTER = 60.0
+"""Seconds after which encoded snapshots that nobody asks for any more are given up."""
+
+GRACE = 1.5
+"""Seconds for open streams to end properly when the daemon stops; two are promised."""
+
+MAX_LINE = 64 << 10
+"""Bytes of a request line: a long key, percent-encoded."""
+
+log = structlog.get_logger("syncd.serve")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """Serves from `listener`, a bound socket, until left."""
+
+    def __init__(self, context: Context, listener: socket.socket) -> None:
+        self._context = context
+        self._listener = listener
+        app = web.Application(middlewares=[_answers], client_max_size=1024)
+        app[CONTEXT] = context
+        app.router.add_get("/v1/value", reads.value)
+        app.router.add_get("/v1/snapshot", reads.snapshot, allow_head=False)
+        app.router.add_get("/v1/watch", watch.watch, allow_head=False)
+        app.router.add_get("/v1/status", about.status)
+        app.router.add_get("/healthz", about.healthz)
+        app.router.add_get("/readyz", about.readyz)
+        app.router.add_get("/metrics", about.metrics)
+        app.router.add_route("*", "/{path:.*}", about.nothing_here)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=GRACE,
+            max_line_size=MAX_LINE,
+        )
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listener, backlog=1024).start()
+        self._forget()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._context.closing.set()
+        for source in self._context.sources:
+            source.store.wake()
+        await self._runner.cleanup()
+
+    def _forget(self) -> None:
+        self._context.block_lines.forget()
+        self._timer = asyncio.get_running_loop().call_later(FORGET_AFTER, self._forget)
+
+
+@web.middleware
+async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every answer tells how fresh it is, and every failure is an answer."""
+    try:
+        response = await handler(request)
+    except ApiError as error:
+        response = _refusal(error)
+    except web.HTTPException as error:
+        response = _refusal(ApiError("bad_request", f"{request.method} {request.path}: {error.reason}"))
+    except ConnectionError:
+        raise  # the reader is gone; aiohttp clears up
+    except Exception as error:
+        log.exception("a request failed", path=request.path)
+        if STREAM in request:
+            # Half an answer is out already: cutting it is the only way left to say that it failed.
+            request[STREAM].abort()
+            raise ConnectionAbortedError from error
+        response = _refusal(ApiError("internal", "this is a fault of syncd; its log tells more"))
+    if not response.prepared and "Syncd-State" not in response.headers:
+        response.headers.update(_freshness(request))
+    return response
+
+
+def _refusal(error: ApiError) -> web.Response:
+    response = web.Response(status=error.status, body=error.body(), content_type="application/json")
+    if error.code in ("not_ready", "overloaded"):
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _freshness(request: web.Request) -> dict[str, str]:
+    """The headers of the range that was asked about; else the least that holds for all ranges."""
+    if SOURCE in request:
+        return headers(request[SOURCE])
+    sources = list(Context.of(request).sources)
+    states, ages = zip(*(source.freshness() for source in sources), strict=True)
+    epochs = {source.store.epoch for source in sources}
+    worst = min(states, key=("cold", "stale", "warm", "live").index)
+    known = [age for age in ages if age is not None]
+    return header_fields(
+        min(source.store.revision for source in sources),
+        epochs.pop() if len(epochs) == 1 else "",
+        worst,
+        max(known) if len(known) == len(sources) else None,
+    )

@@ -1,0 +1,49 @@
+"""Where the answers come from: the mirrored ranges, seen from the serving side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from syncd.keyrange import KeyRange
+from syncd.serve.errors import ApiError
+from syncd.status import RangeStatus, State
+from syncd.store import Store
+
+
+class Source(Protocol):
+    """One mirrored range. Whoever keeps it up to date is not the server's business."""
+
+    @property
+    def store(self) -> Store:
+        """Its records and history."""
+
+    def freshness(self) -> tuple[State, float | None]:
+        """Its state, and the seconds since its last proof (None: never)."""
+
+    def status(self) -> RangeStatus:
+        """All about it."""
+
+    async def etcd_revision(self) -> int:
+        """etcd's revision now, linearizable; SyncdError when it cannot be had."""
+
+    def hurry(self) -> None:
+        """Somebody waits for a newer revision."""
+
+
+class Sources:
+    """All ranges; they do not overlap."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = tuple(sources)
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(self._sources)
+
+    def covering(self, keys: KeyRange) -> Source:
+        """The range in which all of `keys` lie, or ApiError not_mirrored."""
+        for source in self._sources:
+            if source.store.keys.covers(keys):
+                return source
+        mirrored = ", ".join(repr(source.store.keys.name) for source in self._sources)
+        raise ApiError("not_mirrored", f"{keys.name!r} lies in no mirrored range; mirrored are {mirrored}")

@@ -1,0 +1,99 @@
+"""An answer that goes on: NDJSON or server-sent events, to a reader that may be slow or dead."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from aiohttp import web
+
+STALLED = 60.0
+"""Seconds in which a reader must take something of what it is sent, or it is closed."""
+
+CHUNK = 64 << 10
+"""Bytes to gather before writing: fewer system calls, and still little held per reader."""
+
+
+class Stalled(ConnectionError):
+    """The reader has stopped reading."""
+
+
+class Lines:
+    """Writes lines to one reader, gathered in chunks, each line optionally as a server-sent event."""
+
+    def __init__(self, response: web.StreamResponse, request: web.Request, *, events: bool) -> None:
+        self._response = response
+        self._request = request
+        self._events = events
+        self._gathered: list[bytes] = []
+        self._size = 0
+
+    @classmethod
+    async def begin(cls, request: web.Request, headers: dict[str, str], *, events: bool = False) -> Self:
+        """Send the headers."""
+        kind = "text/event-stream" if events else "application/x-ndjson"
+        response = web.StreamResponse(headers={**headers, "Content-Type": kind, "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        lines = cls(response, request, events=events)
+        request[STREAM] = lines
+        return lines
+
+    async def add(self, piece: bytes) -> None:
+        """A piece of the output as it is: whole lines, or a part of one."""
+        self._gathered.append(piece)
+        self._size += len(piece)
+        if self._size >= CHUNK:
+            await self.flush()
+
+    async def lines(self, lines: bytes) -> None:
+        """Several whole lines, which nobody resumes from."""
+        if not self._events:
+            await self.add(lines)
+            return
+        for line in lines.splitlines():
+            await self.add(b"data: %b\n\n" % line)
+
+    async def line(self, line: bytes, event_id: str | None = None) -> None:
+        """One whole line (with its newline); `event_id`: what a server-sent event can be resumed from."""
+        await self.begin_line(event_id)
+        await self.add(line)
+        await self.end_line()
+
+    async def begin_line(self, event_id: str | None = None) -> None:
+        """What stands before a line."""
+        if self._events:
+            await self.add(b"data: " if event_id is None else b"id: %b\ndata: " % event_id.encode())
+
+    async def end_line(self) -> None:
+        """What stands after a line and its newline."""
+        if self._events:
+            await self.add(b"\n")
+
+    async def flush(self) -> None:
+        """Write what was gathered; waits while the reader's buffer is full."""
+        if not self._gathered:
+            return
+        data = b"".join(self._gathered)
+        self._gathered.clear()
+        self._size = 0
+        try:
+            async with asyncio.timeout(STALLED):
+                await self._response.write(data)
+        except TimeoutError as error:
+            self.abort()
+            raise Stalled from error
+
+    def abort(self) -> None:
+        """Cut the connection: closing it properly would wait for the reader."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def end(self) -> web.StreamResponse:
+        """Everything was said: end the answer properly."""
+        await self.flush()
+        await self._response.write_eof()
+        return self._response
+
+
+STREAM = web.RequestKey("stream", Lines)
+"""Set on a request whose answer has begun."""

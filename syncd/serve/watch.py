@@ -1,0 +1,158 @@
+"""`/v1/watch`: the changes of a prefix as they happen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, cast
+
+import orjson
+from aiohttp import web
+
+from syncd.serve.context import Context
+from syncd.serve.encode import Selection
+from syncd.serve.errors import ApiError
+from syncd.serve.freshness import age_ms, headers, require
+from syncd.serve.params import KEYS, READ, Params
+from syncd.serve.reads import send_snapshot
+from syncd.serve.source import Source
+from syncd.serve.stream import Lines
+from syncd.store import Cursor, HistoryLost
+
+DEFAULT_HEARTBEAT_MS = 5000
+MIN_HEARTBEAT_MS = 100
+MAX_HEARTBEAT_MS = 3_600_000
+
+MAX_READERS = 8192
+"""Open watches; each holds a connection, a task and some 30 KB."""
+
+BATCHES = 256
+"""Batches taken from the history at a time."""
+
+_NAMES = (*READ, *KEYS, "from", "epoch", "snapshot", "prev_kv", "events", "heartbeat_ms")
+
+
+async def watch(request: web.Request) -> web.StreamResponse:
+    """Stream batches until the reader or the daemon goes away."""
+    params = Params(request.rel_url.raw_query_string, _NAMES)
+    only = cast("Literal['put', 'delete'] | None", params.choice("events", ("put", "delete")))
+    selection = Selection(params.key_range(), prev_kv=params.flag("prev_kv"), only=only)
+    heartbeat_ms = params.integer("heartbeat_ms", DEFAULT_HEARTBEAT_MS, MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS)
+    with_snapshot = params.flag("snapshot")
+    revision, epoch = _resume_point(request, params)
+    if with_snapshot and params.text("from") is not None:
+        raise ApiError("bad_request", "snapshot=true begins now: leave out from=, or the snapshot")
+    context = Context.of(request)
+    source = context.source(request, selection.keys)
+    await require(source, params)
+    if context.readers >= MAX_READERS:
+        raise ApiError("overloaded", f"{context.readers} watches are open, that is the limit; share one")
+    if with_snapshot:
+        revision = epoch = None  # after a reconnection, Last-Event-ID would contradict it
+    try:
+        cursor = source.store.cursor(selection.keys, revision, epoch)
+    except HistoryLost as error:
+        raise ApiError("compacted", str(error), oldest_revision=error.oldest_revision) from error
+    events = "text/event-stream" in request.headers.get("Accept", "")
+    context.readers += 1
+    try:
+        lines = await Lines.begin(request, headers(source), events=events)
+        if with_snapshot:
+            # No gap and no overlap: the view is taken at the revision where the cursor stands.
+            await send_snapshot(lines, source, selection.keys, context.block_lines)
+            await lines.flush()
+        await _Watch(context, source, cursor, selection, heartbeat_ms / 1000, lines).run()
+        return await lines.end()
+    finally:
+        context.readers -= 1
+
+
+def _resume_point(request: web.Request, params: Params) -> tuple[int | None, str | None]:
+    """`from` and `epoch`, or the `Last-Event-ID: <epoch>/<revision>` that a browser sends instead."""
+    revision, epoch = params.optional_integer("from"), params.text("epoch")
+    last = request.headers.get("Last-Event-ID")
+    if last is None:
+        if epoch is not None and revision is None:
+            raise ApiError("bad_request", "epoch= goes with from=")
+        return revision, epoch
+    epoch, _, text = last.rpartition("/")
+    if not (epoch and text.isascii() and text.isdigit() and len(text) < 20):
+        raise ApiError("bad_request", f"Last-Event-ID {last!r}: expected <epoch>/<revision>")
+    return int(text), epoch
+
+
+class _Watch:
+    """One reader: everything after its cursor, then whatever comes."""
+
+    def __init__(
+        self,
+        context: Context,
+        source: Source,
+        cursor: Cursor,
+        selection: Selection,
+        heartbeat: float,
+        lines: Lines,
+    ) -> None:
+        self._context = context
+        self._source = source
+        self._cursor = cursor
+        self._selection = selection
+        self._heartbeat = heartbeat
+        self._lines = lines
+
+    async def run(self) -> None:
+        """Until the daemon stops, or what the reader missed is no longer kept."""
+        moved = asyncio.Event()
+        unsubscribe = self._source.store.subscribe(moved.set)
+        clock, closing = self._context.clock, self._context.closing
+        quiet_since = clock()
+        try:
+            while not closing.is_set():
+                moved.clear()
+                if await self._send_batches():
+                    quiet_since = clock()
+                    continue
+                try:
+                    async with asyncio.timeout(quiet_since + self._heartbeat - clock()):
+                        await moved.wait()
+                except TimeoutError:
+                    await self._send_progress()
+                    quiet_since = clock()
+            await self._send_batches()
+            await self._send_progress()
+        except HistoryLost as error:
+            refusal = ApiError("compacted", str(error), oldest_revision=error.oldest_revision)
+            await self._lines.line(refusal.body())
+        finally:
+            unsubscribe()
+
+    async def _send_batches(self) -> bool:
+        """Whether there were any lines to send."""
+        sent = False
+        for batch in self._cursor.read(BATCHES):
+            event_id = f"{batch.epoch}/{batch.revision}"
+            begun = False
+            for piece in self._context.batch_lines.of(batch, self._selection):
+                if not begun:
+                    await self._lines.begin_line(event_id)
+                    begun = True
+                await self._lines.add(piece)
+            if begun:
+                await self._lines.end_line()
+                sent = True
+        await self._lines.flush()
+        return sent
+
+    async def _send_progress(self) -> None:
+        state, age = self._source.freshness()
+        revision = self._cursor.revision
+        line = orjson.dumps(
+            {
+                "revision": revision,
+                "progress": True,
+                "state": state,
+                "age_ms": None if age is None else age_ms(age),
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+        await self._lines.line(line, f"{self._source.store.epoch}/{revision}")
+        await self._lines.flush()
