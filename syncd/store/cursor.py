@@ -46,6 +46,8 @@ class Cursor:
         if batches:
             self._revision = batches[-1].revision
             self._epoch = batches[-1].epoch
+        else:
+            self._revision = self.revision
         return batches
 
     def _resync(self) -> Batch:

@@ -30,6 +30,7 @@ class History:
         self._gone = 0  # entries at the front of both lists that are evicted, but not yet cut off
         self._epoch_first = 0
         self._floor = 0
+        self._gaps: list[tuple[int, int]] = []
 
     @property
     def end(self) -> int:
@@ -45,6 +46,12 @@ class History:
         """A new epoch, or the first one, starts at `revision`: nothing before can be resumed from."""
         self._epoch_first = self.end
         self._floor = revision
+        self._gaps = []
+
+    def skip(self, before: int, after: int) -> None:
+        """The range was held at `before` and then at `after`; what it was between is not known."""
+        self._gaps = [gap for gap in self._gaps if gap[1] > self._floor]
+        self._gaps.append((before, after))
 
     def append(self, batch: Batch) -> None:
         """Add the newest batch and let go of the oldest ones past the bounds."""
@@ -68,6 +75,10 @@ class History:
         """The sequence number of the first batch after `revision` of the current epoch, or HistoryLost."""
         if revision < self._floor:
             raise HistoryLost(revision, self._floor)
+        for before, after in self._gaps:
+            if before < revision < after:
+                # What a reader held then was never seen here: nobody knows what it lacks.
+                raise HistoryLost(revision, after)
         low = max(self._epoch_first - self.first, 0) + self._gone
         return bisect_right(self._revisions, revision, low) - self._gone + self.first
 

@@ -25,7 +25,7 @@ UNBOUNDED = 10**9
 KEYS = [b"/%02d" % i for i in range(30)]
 keys = st.sampled_from(KEYS)
 values = st.sampled_from([b"", b"1", b"22", b"333"])
-writes = st.dictionaries(keys, st.none() | values, max_size=8)
+writes = st.dictionaries(keys, st.none() | values, min_size=1, max_size=8)
 bounds = st.sampled_from([b"/", *KEYS, *(key + b"\0" for key in KEYS), b"0"])
 ranges = st.one_of(
     st.builds(KeyRange, bounds),
