@@ -55,7 +55,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def nothing_here(request: web.Request) -> web.Response:
     """Any other path."""
     raise ApiError(
-        "bad_request",
+        "not_found",
         f"{request.method} {request.path}: no such call; there are GET /v1/value, /v1/snapshot, /v1/watch, "
         "/v1/status, /healthz, /readyz and /metrics",
     )

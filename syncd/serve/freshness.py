@@ -37,7 +37,7 @@ async def require(source: Source, params: Params) -> None:
             proved = "it was never proved" if age is None else f"it was proved {age * 1000:.0f} ms ago"
             raise ApiError(
                 "too_stale",
-                f"revision {source.store.revision} is not known to be current within {max_age_ms} ms: {proved}",
+                f"revision {source.store.revision} is not proved current within {max_age_ms} ms: {proved}",
             )
 
 

@@ -15,7 +15,7 @@ from syncd.serve import about, reads, watch
 from syncd.serve.context import CONTEXT, SOURCE, Context
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
-from syncd.serve.stream import STREAM
+from syncd.serve.stream import Lines
 
 FORGET_AFTER = 60.0
 """Seconds after which encoded snapshots that nobody asks for any more are given up."""
@@ -91,9 +91,9 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
         raise  # the reader is gone; aiohttp clears up
     except Exception as error:
         log.exception("a request failed", path=request.path)
-        if STREAM in request:
+        if (begun := Lines.of(request)) is not None:
             # Half an answer is out already: cutting it is the only way left to say that it failed.
-            request[STREAM].abort()
+            begun.abort()
             raise ConnectionAbortedError from error
         response = _refusal(ApiError("internal", "this is a fault of syncd; its log tells more"))
     if not response.prepared and "Syncd-State" not in response.headers:

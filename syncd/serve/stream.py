@@ -14,6 +14,9 @@ CHUNK = 64 << 10
 """Bytes to gather before writing: fewer system calls, and still little held per reader."""
 
 
+_STREAM = "stream"
+
+
 class Stalled(ConnectionError):
     """The reader has stopped reading."""
 
@@ -28,6 +31,11 @@ class Lines:
         self._gathered: list[bytes] = []
         self._size = 0
 
+    @staticmethod
+    def of(request: web.Request) -> Lines | None:
+        """The stream with which the answer to `request` has begun."""
+        return request.get(_STREAM)
+
     @classmethod
     async def begin(cls, request: web.Request, headers: dict[str, str], *, events: bool = False) -> Self:
         """Send the headers."""
@@ -35,7 +43,7 @@ class Lines:
         response = web.StreamResponse(headers={**headers, "Content-Type": kind, "Cache-Control": "no-cache"})
         await response.prepare(request)
         lines = cls(response, request, events=events)
-        request[STREAM] = lines
+        request[_STREAM] = lines
         return lines
 
     async def add(self, piece: bytes) -> None:
@@ -93,7 +101,3 @@ class Lines:
         await self.flush()
         await self._response.write_eof()
         return self._response
-
-
-STREAM = web.RequestKey("stream", Lines)
-"""Set on a request whose answer has begun."""

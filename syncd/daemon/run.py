@@ -1,0 +1,135 @@
+"""The daemon: parts put together, signals, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from syncd import __version__, config
+from syncd.config import Config, ConfigError
+from syncd.daemon import logs
+from syncd.errors import SyncdError
+from syncd.gateway import CredentialsUnusable, Gateway
+from syncd.serve import Context, Server, Sources, bound
+from syncd.status import EndpointStatus, RangeStatus
+from syncd.sync import Clocks, Mirror
+
+log = structlog.get_logger("syncd")
+
+Watcher = Callable[[Callable[[], Sequence[RangeStatus]]], contextlib.AbstractContextManager[None]]
+"""Shown how to ask for the ranges' states while the daemon runs: a progress display."""
+
+
+class StartError(SyncdError):
+    """The daemon cannot start; nothing was started."""
+
+
+def run(path: Path, watcher: Watcher | None = None) -> None:
+    """Run the daemon with the configuration at `path` until SIGTERM or SIGINT.
+
+    ConfigError, StartError or serve's ListenError when it cannot start.
+    """
+    settings = config.load(path)
+    logs.configure(settings.log)
+    _raise_file_limit()
+    serve = settings.serve
+    try:
+        with bound(serve.socket, serve.mode, serve.group) as listener:
+            asyncio.run(_Daemon(path, settings).run(listener, watcher))
+    except CredentialsUnusable as error:
+        raise StartError(str(error)) from error
+
+
+class _Daemon:
+    def __init__(self, path: Path, settings: Config) -> None:
+        self._path = path
+        self._settings = settings
+
+    async def run(self, listener: socket.socket, watcher: Watcher | None) -> None:
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        draw = random.Random()  # noqa: S311 - spreads load, guards nothing
+        clocks = Clocks(loop.time, time.time)
+        async with Gateway(settings.etcd, draw=draw, clock=loop.time) as gateway:
+            mirrors = [Mirror(keys, gateway, settings, clocks, draw) for keys in settings.ranges]
+            context = Context(
+                sources=Sources(mirrors),
+                endpoints=lambda: _endpoints(gateway),
+                clock=loop.time,
+                version=__version__,
+                started=loop.time(),
+            )
+            stopped = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop, number, stopped)
+            loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
+            async with Server(context, listener):
+                log.info(
+                    "started",
+                    version=__version__,
+                    socket=str(settings.serve.socket),
+                    ranges=[keys.name for keys in settings.ranges],
+                    endpoints=list(settings.etcd.endpoints),
+                )
+                if settings.cache.directory is not None:
+                    log.warning(
+                        "no disk cache",
+                        directory=str(settings.cache.directory),
+                        meaning="this version keeps no copy on disk; a restart reads everything anew",
+                    )
+                with watcher(lambda: [m.status() for m in mirrors]) if watcher else contextlib.nullcontext():
+                    await _mirror_until(stopped, mirrors)
+            log.info("stopped")
+
+    def _stop(self, number: signal.Signals, stopped: asyncio.Event) -> None:
+        log.info("stopping", signal=signal.Signals(number).name)
+        stopped.set()
+
+    def _reload(self, gateway: Gateway) -> None:
+        """Take over what can change while running; say what cannot."""
+        try:
+            new = config.load(self._path)
+            logs.configure(new.log)
+            gateway.reload()
+        except (ConfigError, CredentialsUnusable) as error:
+            log.warning("reload refused", error=str(error), meaning="the old configuration stays in force")
+            return
+        sections = ("etcd", "ranges", "sync", "history", "cache", "serve")
+        ignored = [name for name in sections if getattr(new, name) != getattr(self._settings, name)]
+        log.info("reloaded", taken=["certificates", "password", "log"])
+        if ignored:
+            log.warning("reload needs a restart", sections=ignored)
+
+
+async def _mirror_until(stopped: asyncio.Event, mirrors: list[Mirror]) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(mirror.run(), name=f"mirror of {mirror.store.keys.name}") for mirror in mirrors
+        ]
+        await stopped.wait()
+        for task in tasks:
+            task.cancel()
+
+
+def _endpoints(gateway: Gateway) -> list[EndpointStatus]:
+    current = gateway.endpoints.current
+    return [
+        EndpointStatus(endpoint.url, endpoint.version, endpoint is current, endpoint.failures)
+        for endpoint in gateway.endpoints
+    ]
+
+
+def _raise_file_limit() -> None:
+    """Each reader is an open file; the soft limit of 1024 is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
