@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import resource
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import structlog
@@ -25,7 +25,7 @@ from syncd.sync import Clocks, Mirror
 
 log = structlog.get_logger("syncd")
 
-Watcher = Callable[[Callable[[], Sequence[RangeStatus]]], contextlib.AbstractContextManager[None]]
+Watcher = Callable[[Callable[[], Sequence[RangeStatus]]], AbstractContextManager[None]]
 """Shown how to ask for the ranges' states while the daemon runs: a progress display."""
 
 
@@ -72,23 +72,33 @@ class _Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop, number, stopped)
             loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
-            async with Server(context, listener):
-                log.info(
-                    "started",
-                    version=__version__,
-                    socket=str(settings.serve.socket),
-                    ranges=[keys.name for keys in settings.ranges],
-                    endpoints=list(settings.etcd.endpoints),
-                )
-                if settings.cache.directory is not None:
-                    log.warning(
-                        "no disk cache",
-                        directory=str(settings.cache.directory),
-                        meaning="this version keeps no copy on disk; a restart reads everything anew",
-                    )
-                with watcher(lambda: [m.status() for m in mirrors]) if watcher else contextlib.nullcontext():
-                    await _mirror_until(stopped, mirrors)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(m.run(), name=f"mirror of {m.store.keys.name}") for m in mirrors]
+                async with Server(context, listener):
+                    self._started()
+                    shown = watcher(lambda: [m.status() for m in mirrors]) if watcher else nullcontext()
+                    with shown:
+                        await stopped.wait()
+                # Only now: readers' last lines still tell a live state.
+                for task in tasks:
+                    task.cancel()
             log.info("stopped")
+
+    def _started(self) -> None:
+        settings = self._settings
+        log.info(
+            "started",
+            version=__version__,
+            socket=str(settings.serve.socket),
+            ranges=[keys.name for keys in settings.ranges],
+            endpoints=list(settings.etcd.endpoints),
+        )
+        if settings.cache.directory is not None:
+            log.warning(
+                "no disk cache",
+                directory=str(settings.cache.directory),
+                meaning="this version keeps no copy on disk; a restart reads everything anew",
+            )
 
     def _stop(self, number: signal.Signals, stopped: asyncio.Event) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
@@ -110,16 +120,6 @@ class _Daemon:
             log.warning("reload needs a restart", sections=ignored)
 
 
-async def _mirror_until(stopped: asyncio.Event, mirrors: list[Mirror]) -> None:
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(mirror.run(), name=f"mirror of {mirror.store.keys.name}") for mirror in mirrors
-        ]
-        await stopped.wait()
-        for task in tasks:
-            task.cancel()
-
-
 def _endpoints(gateway: Gateway) -> list[EndpointStatus]:
     current = gateway.endpoints.current
     return [
@@ -131,5 +131,5 @@ def _endpoints(gateway: Gateway) -> list[EndpointStatus]:
 def _raise_file_limit() -> None:
     """Each reader is an open file; the soft limit of 1024 is for programs that use select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
+    with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
