@@ -38,7 +38,7 @@ from syncd.client.errors import (
     TooStaleError,
     remedy,
 )
-from syncd.client.lines import Progress, SnapshotEnd, SnapshotHead, WatchMessage
+from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
 from syncd.client.query import Read
 from syncd.client.status import RangeStatus, Status
 from syncd.client.streams import Snapshot, Watch
@@ -47,6 +47,7 @@ __all__ = [
     "DEFAULT_SOCKET",
     "AnswerError",
     "BadRequestError",
+    "Bookmark",
     "Client",
     "ClientError",
     "ClosingError",

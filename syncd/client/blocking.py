@@ -11,7 +11,7 @@ from syncd.client.answers import Freshness, Value
 from syncd.client.connection import Connection
 from syncd.client.errors import CutError
 from syncd.client.http11 import Head
-from syncd.client.lines import WatchLines
+from syncd.client.lines import Bookmark, WatchLines
 from syncd.client.query import ANY, DEFAULT_HEARTBEAT, Read, Request
 from syncd.client.streams import Snapshot, Watch
 
@@ -52,28 +52,32 @@ class Client:
         self,
         prefix: bytes | str,
         *,
-        after: int | None = None,
-        epoch: str | None = None,
+        after: Bookmark | int | None = None,
         with_snapshot: bool = False,
         prev_kv: bool = False,
         heartbeat: float = DEFAULT_HEARTBEAT,
     ) -> Watch:
-        """Watch the changes under a prefix from now on, or after revision `after` (of `epoch`).
+        """Watch the changes under a prefix from now on, or after a bookmark or revision.
 
-        Use it in a `with` statement and iterate over its messages; it ends with an error only: ClosingError,
-        CutError or SilenceError mean that it can be resumed after `revision` and `epoch` of the watch.
+        Use it in a `with` statement and iterate over its messages; it ends with an error only;
+        with ClosingError, CutError and SilenceError it can be resumed after its `bookmark`.
         """
+        mark = Bookmark(after) if isinstance(after, int) else after
         request = query.watch(
             _encoded(prefix),
-            after=after,
-            epoch=epoch,
+            after=mark,
             with_snapshot=with_snapshot,
             prev_kv=prev_kv,
             heartbeat=heartbeat,
         )
         connection, fresh = self._open(request, heartbeat * MISSED_HEARTBEATS)
-        begin = fresh.revision if after is None else after
-        return Watch(connection, fresh, WatchLines(begin, epoch or fresh.epoch, with_snapshot=with_snapshot))
+        if with_snapshot:
+            begin = None
+        elif mark is None:
+            begin = Bookmark(fresh.revision, fresh.epoch)
+        else:
+            begin = Bookmark(mark.revision, mark.epoch or fresh.epoch)
+        return Watch(connection, fresh, WatchLines(begin))
 
     def status(self) -> status.Status:
         """Ask how the daemon and its ranges are doing."""

@@ -31,6 +31,16 @@ class SnapshotEnd(msgspec.Struct, frozen=True):
     count: int
 
 
+class Bookmark(msgspec.Struct, frozen=True):
+    """All changes up to here are known: where a watch is resumed.
+
+    An empty epoch is not checked, and leaves it to the caller that the revision means the same.
+    """
+
+    revision: int
+    epoch: str = ""
+
+
 class Progress(msgspec.Struct, frozen=True):
     """Nothing happened up to `revision`; a watch can be resumed after it."""
 
@@ -185,19 +195,18 @@ class SnapshotLines:
 class WatchLines:
     """Batches and progress without end, after a snapshot if one was asked for.
 
-    `revision` and `epoch` say from where to resume: all changes up to `revision` have been received.
-    They begin with what the answer's headers say, and hold while a snapshot is still incomplete.
+    `bookmark` says from where to resume: all changes up to there have been received. Given None, the watch
+    begins with a snapshot, and there is nothing to resume until that is complete.
     """
 
-    def __init__(self, revision: int, epoch: str, *, with_snapshot: bool = False) -> None:
-        self.revision = revision
-        self.epoch = epoch
-        self.snapshot = SnapshotLines() if with_snapshot else None
+    def __init__(self, bookmark: Bookmark | None) -> None:
+        self.bookmark = bookmark
+        self._snapshot = SnapshotLines()
 
     def receive(self, line: bytes) -> WatchMessage:
         """Return the message of the next line; ClosingError when the daemon says farewell."""
-        if self.snapshot is not None and not self.snapshot.complete:
-            return self._receive_snapshot(self.snapshot, line)
+        if self.bookmark is None:
+            return self._receive_snapshot(line)
         try:
             wire = _watch_lines.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -206,15 +215,14 @@ class WatchLines:
             raise _farewell(wire.error)
         if wire.events is None and not wire.progress:
             raise ProtocolError(f"neither events nor progress: {line[:80]!r}")
-        if wire.epoch is not None:
-            self.epoch = wire.epoch
-        self.revision = wire.revision
+        epoch = self.bookmark.epoch if wire.epoch is None else wire.epoch
+        self.bookmark = Bookmark(wire.revision, epoch)
         if wire.events is None:
-            return Progress(wire.revision, self.epoch, wire.state, wire.age_ms)
+            return Progress(wire.revision, epoch, wire.state, wire.age_ms)
         return Batch(
             revision=wire.revision,
             events=tuple(event.event() for event in wire.events),
-            epoch=self.epoch,
+            epoch=epoch,
             resync=wire.resync,
         )
 
@@ -222,10 +230,10 @@ class WatchLines:
         """Refuse it: a watch never just ends, even a daemon that stops says so first."""
         raise CutError("the watch ended without a farewell")
 
-    def _receive_snapshot(self, snapshot: SnapshotLines, line: bytes) -> SnapshotMessage:
-        message = snapshot.receive(line)
-        if isinstance(message, SnapshotEnd) and snapshot.head is not None:
-            self.revision, self.epoch = snapshot.head.revision, snapshot.head.epoch
+    def _receive_snapshot(self, line: bytes) -> SnapshotMessage:
+        message = self._snapshot.receive(line)
+        if self._snapshot.complete and (head := self._snapshot.head):
+            self.bookmark = Bookmark(head.revision, head.epoch)
         return message
 
 

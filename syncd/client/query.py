@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from syncd.client.lines import Bookmark
+
 DEFAULT_HEARTBEAT = 5.0
 """Seconds between progress lines of an idle watch, as the contract has it."""
 
@@ -51,18 +53,17 @@ def snapshot(prefix: bytes, read: Read = ANY, *, keys_only: bool = False) -> Req
 def watch(
     prefix: bytes,
     *,
-    after: int | None = None,
-    epoch: str | None = None,
+    after: Bookmark | None = None,
     with_snapshot: bool = False,
     prev_kv: bool = False,
     heartbeat: float = DEFAULT_HEARTBEAT,
 ) -> Request:
-    """Ask for all changes under a prefix: those after a revision, or from now on."""
+    """Ask for all changes under a prefix: those after a bookmark, or from now on."""
     parameters = {"prefix": prefix, "heartbeat_ms": _milliseconds(heartbeat)}
     if after is not None:
-        parameters["from"] = b"%d" % after
-    if epoch is not None:
-        parameters["epoch"] = epoch.encode()
+        parameters["from"] = b"%d" % after.revision
+        if after.epoch:
+            parameters["epoch"] = after.epoch.encode()
     if with_snapshot:
         parameters["snapshot"] = b"true"
     if prev_kv:

@@ -9,6 +9,7 @@ from typing import Generic, Self, TypeVar
 from syncd.client.answers import Freshness
 from syncd.client.connection import Connection
 from syncd.client.lines import (
+    Bookmark,
     LineReader,
     LineSplitter,
     SnapshotLines,
@@ -73,17 +74,12 @@ class Watch(Stream[WatchMessage]):
 
     def __init__(self, connection: Connection, fresh: Freshness, reader: WatchLines) -> None:
         super().__init__(connection, fresh, reader)
-        self._bookmark = reader
+        self._changes = reader
 
     def __iter__(self) -> Iterator[WatchMessage]:
         return (message for _, message in self.lines())
 
     @property
-    def revision(self) -> int:
-        """All changes up to here have been received: from where to resume."""
-        return self._bookmark.revision
-
-    @property
-    def epoch(self) -> str:
-        """What `revision` belongs to."""
-        return self._bookmark.epoch
+    def bookmark(self) -> Bookmark | None:
+        """From where to resume; None while there is nothing to resume, because a snapshot is not complete."""
+        return self._changes.bookmark
