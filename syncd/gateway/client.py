@@ -202,5 +202,5 @@ class Gateway:
 def _version_in(body: bytes) -> str:
     try:
         return _version.decode(body).etcdserver
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""  # a proxy's own page; the gateway's status may still tell

@@ -152,20 +152,21 @@ def unary_error(endpoint: str, path: str, status: int, body: bytes) -> GatewayEr
     """The error behind a non-200 answer to a unary call on `path`."""
     try:
         answer = _error_body.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        text = body[:200].decode("utf-8", "replace").strip()
-        if status == 404:
-            return NoGateway(endpoint, f"{path}: HTTP 404 {text!r}: there is no etcd gateway at this path")
-        if "CommonName of client sending a request" in text:
-            # Plain text, not JSON; the gateway refuses a certificate with a CN when auth is on.
-            return CredentialsUnusable(
-                endpoint,
-                f"the client certificate has a CommonName, which the gateway refuses while etcd's "
-                f"authentication is on; use a certificate without a CN ({text})",
-            )
-        if status in (502, 503, 504):
-            return Unreachable(endpoint, f"{path}: HTTP {status} {text!r}")
-        return MalformedAnswer(endpoint, f"{path}: HTTP {status} with a body that is not JSON: {text!r}")
-    if not (answer.error or answer.code or answer.message):
-        return MalformedAnswer(endpoint, f"{path}: HTTP {status} without an error in its body")
-    return answer.raised_by(endpoint)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        answer = ErrorBody()
+    if answer.code or isinstance(answer.error, ErrorDetail):
+        return answer.raised_by(endpoint)
+    # Not etcd's, which has a code: a proxy's or another server's, JSON or not.
+    text = body[:200].decode("utf-8", "replace").strip()
+    if status == 404:
+        return NoGateway(endpoint, f"{path}: HTTP 404 {text!r}: there is no etcd gateway at this path")
+    if "CommonName of client sending a request" in text:
+        # Plain text, not JSON; the gateway refuses a certificate with a CN when auth is on.
+        return CredentialsUnusable(
+            endpoint,
+            f"the client certificate has a CommonName, which the gateway refuses while etcd's "
+            f"authentication is on; use a certificate without a CN ({text})",
+        )
+    if status in (502, 503, 504):
+        return Unreachable(endpoint, f"{path}: HTTP {status} {text!r}")
+    return MalformedAnswer(endpoint, f"{path}: HTTP {status} with a body that is not etcd's: {text!r}")

@@ -22,7 +22,10 @@ from syncd.gateway.errors import (
     etcd_error,
 )
 from syncd.keyrange import KeyRange
-from syncd.records import Record
+from syncd.records import Record, Revision
+
+Count = Revision
+"""The same int64 that is never negative."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -30,7 +33,7 @@ class Header(msgspec.Struct, frozen=True):
 
     cluster_id: int = 0
     member_id: int = 0
-    revision: int = 0
+    revision: Revision = 0
     raft_term: int = 0
 
 
@@ -40,7 +43,7 @@ class RangeAnswer(msgspec.Struct, frozen=True):
     header: Header
     kvs: list[msgspec.Raw] = []
     more: bool = False
-    count: int = 0
+    count: Count = 0
 
 
 class StatusAnswer(msgspec.Struct, frozen=True):
@@ -81,7 +84,7 @@ class WatchResult(msgspec.Struct, frozen=True):
     watch_id: int = 0
     created: bool = False
     canceled: bool = False
-    compact_revision: int = 0
+    compact_revision: Revision = 0
     cancel_reason: str = ""
     fragment: bool = False
     events: tuple[WatchEvent, ...] = ()

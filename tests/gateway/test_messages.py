@@ -1,0 +1,266 @@
+"""The gateway's JSON, in all the ways in which etcd writes it, and in some in which it does not."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncd.gateway.errors import MalformedAnswer
+from syncd.gateway.messages import (
+    Header,
+    Page,
+    WatchEvent,
+    range_request,
+    watch_request,
+    watch_result,
+)
+from syncd.keyrange import KeyRange, prefix_range
+from syncd.records import Record
+
+URL = "http://etcd.example:2379"
+MAX = 2**63 - 1
+
+int64 = st.integers(0, MAX)
+stored = st.builds(
+    Record,
+    st.binary(min_size=1, max_size=8),
+    st.binary(max_size=8),
+    int64,
+    int64,
+    int64,
+    st.integers(-MAX - 1, MAX),
+)
+separators = st.sampled_from([(",", ":"), (", ", ":"), (", ", ": ")])
+"""From 3.5.16 on there are spaces after some commas, differing from one run to the next."""
+
+
+def kv_json(record: Record) -> dict[str, str]:
+    """A record as proto3 JSON has it: bytes in base64, integers as strings, zero values left out."""
+    kv = {
+        "key": b64encode(record.key).decode(),
+        "value": b64encode(record.value).decode(),
+        "create_revision": str(record.create_revision),
+        "mod_revision": str(record.mod_revision),
+        "version": str(record.version),
+        "lease": str(record.lease),
+    }
+    return {name: text for name, text in kv.items() if text not in ("", "0")}
+
+
+@given(st.lists(stored, max_size=4), st.integers(0, MAX), st.booleans(), separators)
+@settings(max_examples=150, deadline=None)
+def test_a_page_is_what_etcd_sent(
+    records: list[Record], revision: int, more: bool, commas: tuple[str, str]
+) -> None:
+    """Any keys, values and integers, spaces or none; what is left out is zero."""
+    answer: dict[str, object] = {
+        "header": {
+            "cluster_id": str(2**64 - 1),
+            "member_id": "7",
+            "revision": str(revision),
+            "raft_term": "2",
+        }
+    }
+    if records:
+        answer |= {"kvs": [kv_json(r) for r in records], "count": str(len(records) + 5)}
+    if more:
+        answer["more"] = True
+    body = json.dumps(answer, separators=commas).encode()
+    page = Page(URL, body)
+    assert page.header == Header(2**64 - 1, 7, revision, 2)
+    assert page.records() == records
+    assert page.records(1, 3) == records[1:3]
+    assert (len(page), page.more, page.size) == (len(records), more, len(body))
+    assert page.count == (len(records) + 5 if records else 0)
+    if records:
+        assert page.last_key() == records[-1].key
+
+
+@given(st.lists(st.tuples(stored, st.booleans()), max_size=4), st.booleans(), separators)
+@settings(max_examples=150, deadline=None)
+def test_events_are_what_etcd_sent(
+    changes: list[tuple[Record, bool]], fragment: bool, commas: tuple[str, str]
+) -> None:
+    """A put has no type, a delete only key and mod_revision, a fragment says so."""
+    expected = tuple(
+        WatchEvent(Record(r.key, mod_revision=r.mod_revision), "DELETE") if deleted else WatchEvent(r)
+        for r, deleted in changes
+    )
+    events = [
+        {"type": "DELETE", "kv": kv_json(event.kv)} if event.type == "DELETE" else {"kv": kv_json(event.kv)}
+        for event in expected
+    ]
+    result: dict[str, object] = {"header": {"revision": "9"}, "events": events}
+    if fragment:
+        result["fragment"] = True
+    got = watch_result(URL, json.dumps({"result": result}, separators=commas).encode())
+    assert got.events == expected
+    assert got.fragment is fragment
+    assert got.is_progress is not bool(expected)
+
+
+def test_a_created_document_is_no_progress() -> None:
+    """As 3.5.16 writes it, with its spaces."""
+    got = watch_result(
+        URL,
+        b'{"result":{"header":{"cluster_id":"14841639068965178418", "member_id":"10276657743932975437", '
+        b'"revision":"12", "raft_term":"2"}, "created":true}}',
+    )
+    assert got.created
+    assert not got.is_progress
+    assert (got.watch_id, got.header.revision) == (0, 12)
+    assert got.header.cluster_id == 14841639068965178418
+
+
+@pytest.mark.parametrize(("text", "watch_id"), [('"watch_id":"-1",', -1), ("", 0)])
+def test_progress_tells_who_asked_for_it(text: str, watch_id: int) -> None:
+    """Asked for it comes as watch -1, by itself as the watch's own."""
+    got = watch_result(URL, f'{{"result":{{{text}"header":{{"revision":"30"}}}}}}'.encode())
+    assert got.is_progress
+    assert (got.watch_id, got.header.revision) == (watch_id, 30)
+
+
+def test_unknown_fields_are_left_alone() -> None:
+    """The next version of etcd has some."""
+    got = watch_result(
+        URL, b'{"result":{"header":{"revision":"3","mood":"good"},"shiny":[{"a":null}],"created":true},"v":4}'
+    )
+    assert got.created
+    body = b'{"header":{"revision":"3"},"kvs":[{"key":"YQ==","new":{}}],"warnings":[],"count":"1"}'
+    assert Page(URL, body).records() == [Record(b"a")]
+
+
+def page(body: bytes) -> object:
+    """Decode a page with all its records."""
+    return Page(URL, body).records()
+
+
+def watched(body: bytes) -> object:
+    """Decode a document of a watch."""
+    return watch_result(URL, body)
+
+
+HEADER = b'"header":{"revision":"3"}'
+
+
+@pytest.mark.parametrize(
+    ("decode", "body"),
+    [
+        (page, b""),
+        (page, b"<html>"),
+        (page, b"null"),
+        (page, b"[]"),
+        (page, b"{}"),
+        (page, b'{"header":null}'),
+        (page, b"{" + HEADER),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ=="}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ=="}]}x'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"Y?=="}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ"}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","value":"\xff\xff"}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"value":"YQ=="}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":7}]}'),
+        (page, b"{" + HEADER + b',"kvs":[7]}'),
+        (page, b"{" + HEADER + b',"kvs":{}}'),
+        (page, b"{" + HEADER + b',"kvs":null}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","mod_revision":"9223372036854775808"}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","mod_revision":"-1"}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","version":"' + b"9" * 5000 + b'"}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","lease":"-9223372036854775809"}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","version":"one"}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","version":1.5}]}'),
+        (page, b"{" + HEADER + b',"kvs":[{"key":"YQ==","version":NaN}]}'),
+        (page, b"{" + HEADER + b',"count":Infinity}'),
+        (page, b"{" + HEADER + b',"count":"-1"}'),
+        (page, b"{" + HEADER + b',"count":"9223372036854775808"}'),
+        (page, b"{" + HEADER + b',"more":"perhaps"}'),
+        (page, b'{"header":{"revision":"9223372036854775808"}}'),
+        (page, b'{"header":{"revision":"-1"}}'),
+        (page, b'{"header":{"revision":1e400}}'),
+        (page, b"{" + HEADER + b',"x":' + b"[" * 100_000),
+        (page, b"{" + HEADER + b',"kvs":[' + b'{"key":' * 100_000),
+        (page, b'{"header":' * 100_000),
+        (watched, b"{}"),
+        (watched, b'{"result":null,"error":null}'),
+        (watched, b'{"result":{}}'),
+        (watched, b'{"result":{' + HEADER + b',"events":[{}]}}'),
+        (watched, b'{"result":{' + HEADER + b',"events":[{"type":"MOVE","kv":{"key":"YQ=="}}]}}'),
+        (watched, b'{"result":{' + HEADER + b',"events":[{"kv":{"key":"****"}}]}}'),
+        (watched, b'{"result":{' + HEADER + b',"events":[{"kv":{"key":"YQ==","mod_revision":"1' + b"0" * 30),
+        (watched, b'{"result":{' + HEADER + b',"compact_revision":"9223372036854775808"}}'),
+        (watched, b'{"result":{"header":{"revision":"9223372036854775808"}}}'),
+        (watched, b'{"result":{"header":{"revision":"99999999999999999999999"}}}'),
+        (watched, b'{"result":{' + HEADER + b',"cancel_reason":"\xff"}}'),
+        (watched, b'{"error":7}'),
+        (watched, b'{"error":{"message":{}}}'),
+        (watched, b'{"result":' + b'{"x":' * 100_000),
+        (watched, b"\x00"),
+        (watched, b"\xef\xbb\xbf{}"),
+    ],
+)
+def test_what_cannot_be_decoded_is_malformed(decode: Callable[[bytes], object], body: bytes) -> None:
+    """Nothing else comes of it, and the endpoint that said it is named."""
+    with pytest.raises(MalformedAnswer, match=URL) as caught:
+        decode(body)
+    assert caught.value.endpoint == URL
+    assert len(str(caught.value)) < 500
+
+
+DOCUMENT = json.dumps(
+    {
+        "header": {"revision": "3"},
+        "kvs": [{"key": "YQ==", "value": "Yg==", "mod_revision": "3"}],
+        "result": {"header": {"revision": "3"}, "events": [{"kv": {"key": "YQ=="}, "type": "DELETE"}]},
+    }
+).encode()
+
+
+@given(st.data())
+@settings(max_examples=500, deadline=None)
+def test_no_damage_does_worse_than_malformed(data: st.DataObject) -> None:
+    """Bytes changed, put in or left out anywhere give a value or a MalformedAnswer, never another error."""
+    body = bytearray(DOCUMENT)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        body[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=4))
+        body += b" "
+    for decode in (page, watched):
+        try:
+            decode(bytes(body))
+        except MalformedAnswer:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("body", "request_"),
+    [
+        (range_request(prefix_range(b"/a/")), {"key": "L2Ev", "range_end": "L2Ew"}),
+        (range_request(KeyRange(b"a")), {"key": "YQ=="}),
+        (range_request(prefix_range(b"")), {"key": "AA==", "range_end": "AA=="}),
+        (
+            range_request(KeyRange(b"\xff", b"\0"), limit=10, revision=MAX),
+            {"key": "/w==", "range_end": "AA==", "limit": "10", "revision": str(MAX)},
+        ),
+        (range_request(KeyRange(b"a"), count_only=True), {"key": "YQ==", "count_only": True}),
+        (
+            watch_request(prefix_range(b"/a/"), 42),
+            {
+                "create_request": {
+                    "key": "L2Ev",
+                    "range_end": "L2Ew",
+                    "start_revision": "42",
+                    "progress_notify": True,
+                    "fragment": True,
+                }
+            },
+        ),
+    ],
+)
+def test_requests_are_what_the_gateway_expects(body: bytes, request_: dict[str, object]) -> None:
+    """Bytes in standard base64, 64-bit integers as strings, and nothing that is zero."""
+    assert json.loads(body) == request_
