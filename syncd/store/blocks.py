@@ -17,6 +17,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 
 from syncd.keyrange import KeyRange
 from syncd.records import Record
@@ -29,6 +30,7 @@ MERGE_BELOW = BLOCK_RECORDS // 4
 """A block that grew or shrank past these is cut, or joined with a neighbour."""
 
 _NUMBERS = 4
+_numbers = attrgetter("create_revision", "mod_revision", "version", "lease")
 _STEP = BLOCK_RECORDS * _NUMBERS
 
 Changes = Sequence[tuple[bytes, Record | None]]
@@ -200,10 +202,6 @@ def cut(records: Sequence[Record]) -> list[Block]:
 
 def _block(keys: Sequence[bytes], values: Sequence[bytes], numbers: array[int]) -> Block:
     return Block(tuple(keys), tuple(values), numbers, sum(map(len, keys)) + sum(map(len, values)))
-
-
-def _numbers(record: Record) -> tuple[int, int, int, int]:
-    return record.create_revision, record.mod_revision, record.version, record.lease
 
 
 def each(slices: Iterable[tuple[Block, int, int]]) -> Iterator[Record]:

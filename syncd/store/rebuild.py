@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, lt
 
 from syncd.keyrange import KeyRange
 from syncd.records import Event, Record
@@ -17,6 +17,7 @@ from syncd.store.blocks import BLOCK_RECORDS, Block, Blocks, cut, each
 from syncd.store.errors import OutOfOrder
 
 _key = attrgetter("key")
+_mod_revision = attrgetter("mod_revision")
 
 
 class Rebuild:
@@ -38,16 +39,21 @@ class Rebuild:
 
     def add(self, records: Sequence[Record]) -> None:
         """The next records of the range in key order; OutOfOrder for anything else."""
-        last = self._last
-        for record in records:
-            if (last is not None and record.key <= last) or record.key not in self._keys:
-                raise OutOfOrder(f"key {record.key!r} after {last!r} in a read of {self._keys.name!r}")
-            if not 0 < record.mod_revision <= self.revision:
-                raise OutOfOrder(
-                    f"key {record.key!r}, revision {record.mod_revision}, in a read of {self.revision}"
-                )
-            last = record.key
-        self._last = last
+        if not records:
+            return
+        keys = list(map(_key, records))
+        before = [self._last or b"", *keys]
+        if not all(map(lt, before, keys)) or keys[0] not in self._keys or keys[-1] not in self._keys:
+            raise OutOfOrder(
+                f"keys {keys[0]!r} to {keys[-1]!r} after {self._last!r} in a read of {self._keys.name!r}"
+            )
+        revisions = list(map(_mod_revision, records))
+        if min(revisions) < 1 or max(revisions) > self.revision:
+            raise OutOfOrder(
+                f"keys {keys[0]!r} to {keys[-1]!r} have revisions {min(revisions)} to {max(revisions)} "
+                f"in a read of revision {self.revision}"
+            )
+        self._last = keys[-1]
         self.count += len(records)
         self._pending += records
         self._take_complete()
