@@ -1,0 +1,57 @@
+"""A watch that runs all the time, in a thread, and notes when each change arrived."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import NamedTuple
+
+from syncd.cli.demo.workshop import PATIENCE, DemoError
+from syncd.client import Client, ClientError, Progress, Watch
+from syncd.records import Batch, Event
+
+
+class Arrival(NamedTuple):
+    """A batch, and the moment (of `time.perf_counter`) it was there."""
+
+    moment: float
+    batch: Batch
+
+
+class Witness:
+    """Watches one prefix from a local process, as an application would."""
+
+    def __init__(self, client: Client, prefix: str) -> None:
+        self._watch: Watch = client.watch(prefix)
+        self._arrivals: queue.SimpleQueue[Arrival | ClientError] = queue.SimpleQueue()
+        self.states: list[str] = [self._watch.freshness.state]
+        """The states of the range so far, as the watch told them, each when it changed."""
+        # It reads until the syncd at the other end is gone.
+        threading.Thread(target=self._run, name="witness", daemon=True).start()
+
+    def next(self, revision: int) -> Arrival:
+        """Wait for the batch of `revision`, which must be the next one; DemoError otherwise."""
+        try:
+            arrival = self._arrivals.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise DemoError(f"the watch did not tell of revision {revision} within {PATIENCE:g} s") from None
+        if isinstance(arrival, ClientError):
+            raise DemoError(f"the watch ended: {arrival}") from arrival
+        if arrival.batch.revision != revision:
+            raise DemoError(f"the watch told of revision {arrival.batch.revision} instead of {revision}")
+        return arrival
+
+    def event(self, revision: int) -> Event:
+        """Wait for the one event of `revision`."""
+        return self.next(revision).batch.events[0]
+
+    def _run(self) -> None:
+        try:
+            for message in self._watch:
+                if isinstance(message, Batch):
+                    self._arrivals.put(Arrival(time.perf_counter(), message))
+                elif isinstance(message, Progress) and message.state != self.states[-1]:
+                    self.states.append(message.state)
+        except ClientError as error:
+            self._arrivals.put(error)
