@@ -28,15 +28,20 @@ class Cursor:
         self._sequence = sequence
         self._revision = revision
         self._epoch = store.epoch
+        # A reader may have read more, before a restart, than this store knows yet: its place is found later.
+        self._ahead = revision > store.revision
 
     @property
     def revision(self) -> int:
         """Everything up to this revision was read."""
-        return self._store.revision if self._sequence == self._store.history.end else self._revision
+        at_end = self._sequence == self._store.history.end and not self._ahead
+        return self._store.revision if at_end else self._revision
 
     def read(self, limit: int) -> list[Batch]:
         """The next batches, `limit` at most; none when there is nothing new. HistoryLost: see above."""
         history = self._store.history
+        if self._ahead and not self._is_reached():
+            return []
         if self._sequence < history.first:
             batches = [self._resync()]
             self._sequence = history.end
@@ -49,6 +54,17 @@ class Cursor:
         else:
             self._revision = self.revision
         return batches
+
+    def _is_reached(self) -> bool:
+        """Whether the store has come to where this reader began; HistoryLost when it has jumped past that."""
+        store = self._store
+        if store.epoch != self._epoch:
+            raise HistoryLost(self._revision, store.history.oldest_revision)
+        if store.revision < self._revision:
+            return False
+        self._sequence = store.history.sequence_after(self._revision)
+        self._ahead = False
+        return True
 
     def _resync(self) -> Batch:
         store = self._store
