@@ -75,9 +75,10 @@ class Heartbeat:
         if not self._duplex:
             idle = now - max(self._heard, self._opened)
             return Tick.REOPEN if idle >= self._pause else Tick.NOTHING
-        if len(self._asked) >= UNANSWERED:
+        if len(self._asked) >= UNANSWERED and now - self._asked[0] >= (UNANSWERED - 0.5) * self._pause:
             # Either nothing comes any more; or requests were dropped while events flowed, and answers can
-            # no longer be told apart: a new stream begins with a clean count.
+            # no longer be told apart: a new stream begins with a clean count. The age matters, too: a few
+            # readers in a hurry ask three times within a millisecond.
             return Tick.SILENT if self._heard < self._asked[0] else Tick.REOPEN
         if self._catching_up(now):
             return Tick.NOTHING  # would be dropped silently from 3.4.31 and 3.5.13 on
