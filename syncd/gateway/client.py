@@ -86,16 +86,13 @@ class Gateway:
 
         Linearizable: a member cut off from its peers does not answer.
         """
-        body = range_request(keys, limit=limit, revision=revision)
-        url, answer = await self._call("/kv/range", body)
-        return Page(url, answer)
+        return await self._range(range_request(keys, limit=limit, revision=revision))
 
     async def revision(self, keys: KeyRange) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read."""
         # One key, counted: the cheapest linearizable read there is.
-        body = range_request(KeyRange(keys.key), count_only=True)
-        url, answer = await self._call("/kv/range", body)
-        return Page(url, answer).header
+        page = await self._range(range_request(KeyRange(keys.key), count_only=True))
+        return page.header
 
     @asynccontextmanager
     async def watch(self, keys: KeyRange, start_revision: int) -> AsyncIterator[WatchStream]:
@@ -128,26 +125,27 @@ class Gateway:
             self.endpoints.failed(endpoint)
             raise
 
-    async def _call(self, path: str, body: bytes) -> tuple[str, bytes]:
+    async def _range(self, body: bytes) -> Page:
         endpoint = self.endpoints.current
         url = endpoint.url
         try:
-            prefix = await self._known(endpoint)
+            path = await self._known(endpoint) + "/kv/range"
             headers = await self._headers(endpoint)
             try:
-                answer = await self._transport.call(url, prefix + path, body, headers)
+                answer = await self._transport.call(url, path, body, headers)
             except Unauthenticated:
                 # Expired, unknown after the member's restart, or older than the last change of users:
                 # all of them are cured by one fresh token, or by nothing that can be done here.
                 if not headers:
                     raise
                 self._tokens.reject(url, headers["Authorization"])
-                answer = await self._transport.call(url, prefix + path, body, await self._headers(endpoint))
+                answer = await self._transport.call(url, path, body, await self._headers(endpoint))
+            page = Page(url, answer)
         except (Unreachable, NoGateway, Unavailable, MalformedAnswer):
             self.endpoints.failed(endpoint)
             raise
         endpoint.failures = 0
-        return url, answer
+        return page
 
     async def _headers(self, endpoint: Endpoint) -> dict[str, str]:
         # The raw token: a `Bearer ` prefix fails before 3.5.32.
@@ -169,8 +167,12 @@ class Gateway:
 
     async def _known(self, endpoint: Endpoint) -> str:
         """The prefix of the endpoint's gateway, found out once, together with etcd's version."""
+        failures = endpoint.failures
         async with self._identify:
             if endpoint.prefix is None:
+                if endpoint.failures > failures:
+                    # Found out while this call waited; it need not wait for the same deadline again.
+                    raise Unreachable(endpoint.url, "it did not answer another call just now")
                 configured = self._etcd.api_prefix
                 candidates = PREFIXES if configured == "auto" else (configured,)
                 endpoint.prefix = await self._find_prefix(endpoint, candidates)

@@ -56,7 +56,7 @@ class Transport:
         with translated(url, f"{path}: no answer within {self.timeouts.request:g} s"):
             async with asyncio.timeout(self.timeouts.request):
                 async with self._session.get(
-                    url + path, ssl=self._ssl, server_hostname=self._server_name
+                    url + path, allow_redirects=False, ssl=self._ssl, server_hostname=self._server_name
                 ) as response:
                     answer = await read_limited(url, response)
         return answer if response.status == 200 else None
@@ -70,6 +70,8 @@ class Transport:
             data=body,
             headers=headers,
             expect100=expect100,
+            # etcd never redirects; whoever does must not be sent the password.
+            allow_redirects=False,
             ssl=self._ssl,
             server_hostname=self._server_name,
         )

@@ -128,7 +128,7 @@ async def open_watch(
         requests = asyncio.Queue()
         try:
             response = await post(_open_body(create, requests), patience=DUPLEX_PATIENCE, expect100=True)
-        except Unreachable:
+        except (Unreachable, MalformedAnswer):  # such as a proxy's "417 Expectation Failed"
             if not fall_back:
                 raise
             requests = None
