@@ -26,8 +26,13 @@ class Params:
     def __init__(self, query: str, known: Iterable[str]) -> None:
         self._values: dict[str, bytes] = {}
         names = frozenset(known)
-        for part in filter(None, query.split("&")):
-            raw_name, _, raw_value = part.partition("=")
+        try:
+            # Bytes that are not ASCII are refused by aiohttp's parser in C, but not by the one in Python.
+            raw = query.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise ApiError("bad_request", "the query cannot be read as bytes") from error
+        for part in filter(None, raw.split(b"&")):
+            raw_name, _, raw_value = part.partition(b"=")
             name = unquote_to_bytes(raw_name).decode("utf-8", "replace")
             if name not in names:
                 raise ApiError(
