@@ -1,0 +1,1 @@
+"""The tests of syncd.daemon: real processes, real etcd servers."""

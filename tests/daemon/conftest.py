@@ -1,0 +1,15 @@
+"""Daemons for tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemon.process import Daemon
+from tests.etcd import Etcd
+
+
+@pytest.fixture
+def daemon(new_etcd: Etcd) -> Iterator[Daemon]:
+    """A daemon that mirrors everything below `/` of `new_etcd`, and has read it."""
+    with Daemon(new_etcd.endpoint) as daemon:
+        yield daemon.wait_for("live")
