@@ -7,7 +7,7 @@ history   the last batches;  graves: the last deleted keys
 cursor    a reader's place in the changes
 """
 
-from syncd.store.blocks import Block
+from syncd.store.blocks import Block, cut
 from syncd.store.cursor import Cursor
 from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder, StoreError
 from syncd.store.rebuild import Rebuild
@@ -23,4 +23,5 @@ __all__ = [
     "Store",
     "StoreError",
     "View",
+    "cut",
 ]

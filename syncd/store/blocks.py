@@ -79,9 +79,9 @@ class Block:
         index = bisect_left(self.keys, key)
         return self.record(index) if index < len(self.keys) and self.keys[index] == key else None
 
-    def newest(self) -> int:
-        """The highest mod_revision in it."""
-        return max(self.numbers[1::_NUMBERS])
+    def mod_revisions(self) -> Sequence[int]:
+        """The mod_revision of each record."""
+        return self.numbers[1::_NUMBERS]
 
     def edited(self, changes: Changes) -> list[Block]:
         """The blocks that take this one's place after `changes`: none, one, or several when it grew."""

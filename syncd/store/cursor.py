@@ -76,7 +76,7 @@ class Cursor:
         changed = [
             Event(record)
             for block, low, high in view.slices(self._keys)
-            if block.newest() > since
+            if max(block.mod_revisions()) > since
             for record in each([(block, low, high)])
             if record.mod_revision > since
         ]

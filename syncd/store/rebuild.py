@@ -41,22 +41,33 @@ class Rebuild:
         """The next records of the range in key order; OutOfOrder for anything else."""
         if not records:
             return
-        keys = list(map(_key, records))
+        self._check(list(map(_key, records)), list(map(_mod_revision, records)))
+        self._pending += records
+        self._take_complete()
+
+    def add_block(self, block: Block) -> None:
+        """The same for records that are a block already: `add`, but where nothing was before, at no cost."""
+        if self.old.blocks or not self._first:
+            self.add(list(each([(block, 0, len(block))])))
+            return
+        self._check(block.keys, block.mod_revisions())
+        self.blocks += cut(self._pending)
+        self._pending.clear()
+        self.blocks.append(block)
+
+    def _check(self, keys: Sequence[bytes], revisions: Sequence[int]) -> None:
         before = [self._last or b"", *keys]
         if not all(map(lt, before, keys)) or keys[0] not in self._keys or keys[-1] not in self._keys:
             raise OutOfOrder(
                 f"keys {keys[0]!r} to {keys[-1]!r} after {self._last!r} in a read of {self._keys.name!r}"
             )
-        revisions = list(map(_mod_revision, records))
         if min(revisions) < 1 or max(revisions) > self.revision:
             raise OutOfOrder(
                 f"keys {keys[0]!r} to {keys[-1]!r} have revisions {min(revisions)} to {max(revisions)} "
                 f"in a read of revision {self.revision}"
             )
         self._last = keys[-1]
-        self.count += len(records)
-        self._pending += records
-        self._take_complete()
+        self.count += len(keys)
 
     def finish(self) -> None:
         """There are no more records."""

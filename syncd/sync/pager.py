@@ -1,12 +1,15 @@
-"""Which page of a full read to ask for next. Pure.
+"""Which pages of a full read to ask for. Pure.
 
-A page is sized by bytes, and asked for with a *narrow end*. Both matter. etcd's memory and gRPC's 4 MiB
-limit are about bytes, not keys. And etcd counts the whole rest of the asked interval for every page, so
-that reading N keys in pages up to the range's end costs O(N²): 500,000 keys in pages of 8,000 took
-3.8 s, of which 1.5 s was counting. But a page may end before the range does. Cut the last key seen
-after some byte and raise that byte by one: that is the end of a subtree of keys in which the next keys
-lie. Each answer tells how many keys its interval had, so subtrees of a known and modest size are
-read instead of the long rest.
+Pages are sized by bytes: etcd's memory and gRPC's 4 MiB limit are about bytes, not keys. And the range is
+cut into *parts*, for two reasons. etcd counts the whole rest of the asked interval for every page, so
+reading N keys in pages that all reach to the range's end costs O(N²): 500,000 keys in pages of 8,000
+took 3.8 s, of which 1.5 s was counting. And a page is made by one core of etcd after the other; two
+parts can be read side by side.
+
+Where to cut is not known beforehand, but each page shows it: take the last key seen, cut it after some
+byte and raise that byte by one. That is the end of a subtree in which the next keys lie. The part goes on up
+to there, what lies behind is a part of its own, and the next answer tells how many keys the
+subtree has: still too many, and it is cut again, one level further down.
 """
 
 from __future__ import annotations
@@ -19,11 +22,14 @@ FIRST_LIMIT = 100
 """Keys in the first page, before anything is known of their size."""
 
 GROWTH = 16
-"""A page may ask for that many times the keys of the one before."""
+"""A page may ask for that many times the keys of the largest one before."""
 
-SUBTREE_PAGES = 16
-"""Intervals with more pages than this are narrowed. Counting that many pages for each page costs etcd
-about as much again as 15 % of sending one; narrower ones would end in many half-filled pages."""
+MOST_PAGES = 16
+"""Parts with more pages than this are cut. Counting half of that for each page costs etcd some 15 % of
+sending it; smaller parts would end in many half-filled pages."""
+
+LEAST_PAGES = 2
+"""Parts of so few pages are not worth cutting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,73 +40,63 @@ class PageRequest:
     limit: int
 
 
-@dataclass(slots=True)
-class _Interval:
-    """An interval that is being read; the keys from the next one to `end` are left."""
+@dataclass(slots=True, eq=False)
+class Part:
+    """An interval of the range, read page by page."""
 
-    end: bytes
-    left: int
+    request: PageRequest | None
+    """The next page to ask for; None when the part is complete."""
+    left: int | None = None
+    """Keys that are still to come; None until etcd told."""
 
 
 class Pager:
-    """Plans the pages of one full read: `first`, then `after` each answer until it returns None."""
+    """Plans one full read: the pages of `parts` together are the range, in key order."""
 
     def __init__(self, keys: KeyRange, page_bytes: int) -> None:
-        self._keys = keys
         self._page_bytes = page_bytes
         self._limit = FIRST_LIMIT
-        self._intervals: list[_Interval] = []  # each inside the one before
-        self._asked_end = keys.range_end
-        self._full = False
+        self.parts = [Part(PageRequest(keys, FIRST_LIMIT))]
         self.total: int | None = None
         """Keys in the whole range; None before the first answer."""
-
-    def first(self) -> PageRequest:
-        """The first page."""
-        return PageRequest(self._keys, self._limit)
 
     def too_large(self, limit: int) -> int:
         """The limit to use instead of `limit`, whose page passed a message size limit."""
         self._page_bytes = max(self._page_bytes // 2, 1)
-        self._limit = limit // 2
-        return self._limit
+        self._limit = min(self._limit, limit // 2)
+        return limit // 2
 
-    def after(self, keys: int, last_key: bytes, count: int, weight: int, *, more: bool) -> PageRequest | None:
-        """The page after one that held `keys` keys up to `last_key`, weighing `weight` bytes.
+    def answered(
+        self, part: Part, *, keys: int, last_key: bytes, count: int, weight: int, more: bool
+    ) -> None:
+        """The page that `part` asked for had `keys` keys up to `last_key`, weighing `weight` bytes.
 
-        `count` and `more` are etcd's, for the interval that was asked for. None: that was the last page.
+        `count` and `more` are etcd's: the keys in the asked interval, and whether the limit left any out.
         """
-        intervals = self._intervals
+        asked = part.request
+        if asked is None:
+            raise ValueError("this part is complete")
         if self.total is None:
             self.total = count
-            intervals.append(_Interval(self._keys.range_end, count))
-        elif self._asked_end != intervals[-1].end:
-            intervals.append(_Interval(self._asked_end, count))
-        for interval in intervals:
-            interval.left -= keys
-        start, near = last_key + b"\0", last_key
-        while not more:
-            start = near = intervals.pop().end
-            if not intervals:
-                return None
-            more = intervals[-1].left > 0
-        self._full = keys >= self._limit
-        if keys:
-            fitting = max(self._page_bytes * keys // max(weight, 1), 1)
-            self._limit = min(fitting, self._limit * GROWTH)
-        self._asked_end = self._narrowed(start, near)
-        return PageRequest(KeyRange(start, self._asked_end), self._limit)
+        part.left = count - keys
+        if not more:
+            part.request = None
+            return
+        fitting = max(self._page_bytes * keys // max(weight, 1), 1)
+        self._limit = min(fitting, max(self._limit, keys) * GROWTH)
+        start, end = last_key + b"\0", asked.keys.range_end
+        most = min(max(self.total // 2, LEAST_PAGES * self._limit), MOST_PAGES * self._limit)
+        if part.left > most and (cut := _cut(last_key, start, end)) is not None:
+            behind = Part(PageRequest(KeyRange(cut, end), self._limit))
+            self.parts.insert(self.parts.index(part) + 1, behind)
+            part.left, end = None, cut
+        part.request = PageRequest(KeyRange(start, end), self._limit)
 
-    def _narrowed(self, start: bytes, near: bytes) -> bytes:
-        """The end to ask up to: one level further down the tree of keys, at `near`, while the rest is long.
 
-        After a page that was not filled the same end is kept, so at least every other page is full.
-        """
-        interval = self._intervals[-1]
-        if not self._full or interval.left <= self._limit * SUBTREE_PAGES:
-            return interval.end
-        for length in range(1, len(near) + 1):
-            end = prefix_range(near[:length]).range_end
-            if end != TO_THE_END and start < end and (interval.end == TO_THE_END or end < interval.end):
-                return end
-        return interval.end
+def _cut(last_key: bytes, start: bytes, end: bytes) -> bytes | None:
+    """The end of the largest subtree with `last_key` in it that ends between `start` and `end`."""
+    for length in range(1, len(last_key) + 1):
+        cut = prefix_range(last_key[:length]).range_end
+        if cut != TO_THE_END and start < cut and (end == TO_THE_END or cut < end):
+            return cut
+    return None
