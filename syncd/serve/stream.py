@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self
 
 from aiohttp import web
 
@@ -12,9 +11,6 @@ STALLED = 60.0
 
 CHUNK = 64 << 10
 """Bytes to gather before writing: fewer system calls, and still little held per reader."""
-
-
-_STREAM = "stream"
 
 
 class Stalled(ConnectionError):
@@ -34,16 +30,16 @@ class Lines:
     @staticmethod
     def of(request: web.Request) -> Lines | None:
         """The stream with which the answer to `request` has begun."""
-        return request.get(_STREAM)
+        return request.get(_LINES)
 
     @classmethod
-    async def begin(cls, request: web.Request, headers: dict[str, str], *, events: bool = False) -> Self:
+    async def begin(cls, request: web.Request, headers: dict[str, str], *, events: bool = False) -> Lines:
         """Send the headers."""
         kind = "text/event-stream" if events else "application/x-ndjson"
         response = web.StreamResponse(headers={**headers, "Content-Type": kind, "Cache-Control": "no-cache"})
         await response.prepare(request)
-        lines = cls(response, request, events=events)
-        request[_STREAM] = lines
+        lines: Lines = cls(response, request, events=events)
+        request[_LINES] = lines
         return lines
 
     async def add(self, piece: bytes) -> None:
@@ -101,3 +97,6 @@ class Lines:
         await self.flush()
         await self._response.write_eof()
         return self._response
+
+
+_LINES = web.RequestKey("lines", Lines)
