@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import orjson
 
@@ -81,10 +81,10 @@ class Selection:
 
 
 class BatchLines:
-    """The lines of batches as selected, the newest ones kept."""
+    """The lines of batches as selected, the newest ones kept; the batches themselves are the history's."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Batch, Selection], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, Selection], tuple[ref[Batch], bytes]] = OrderedDict()
         self._size = 0
 
     def of(self, batch: Batch, selection: Selection) -> Iterator[bytes]:
@@ -92,8 +92,8 @@ class BatchLines:
 
         A resync is always told, even if nothing is left of it: the reader must know.
         """
-        kept = self._kept.get((batch, selection))
-        if kept is not None:
+        of, kept = self._kept.get((id(batch), selection), (None, b""))
+        if of and of() is batch:  # or another one stood at this address
             if kept:
                 yield kept
             return
@@ -102,15 +102,17 @@ class BatchLines:
             yield from _pieces(batch, events, selection)
             return
         line = b"".join(_pieces(batch, events, selection)) if events or batch.resync else b""
-        self._keep((batch, selection), line)
+        self._keep(batch, selection, line)
         if line:
             yield line
 
-    def _keep(self, what: tuple[Batch, Selection], line: bytes) -> None:
-        self._kept[what] = line
-        self._size += len(line)
+    def _keep(self, batch: Batch, selection: Selection, line: bytes) -> None:
+        what = (id(batch), selection)
+        _, gone = self._kept.pop(what, (None, b""))
+        self._kept[what] = (ref(batch), line)
+        self._size += len(line) - len(gone)
         while self._size > LINES_KEPT or len(self._kept) > 10_000:
-            _, gone = self._kept.popitem(last=False)
+            _, (_, gone) = self._kept.popitem(last=False)
             self._size -= len(gone)
 
 
