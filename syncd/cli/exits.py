@@ -11,6 +11,7 @@ from syncd.client import (
     AnswerError,
     BadRequestError,
     ClientError,
+    ClosingError,
     CompactedError,
     ConnectError,
     CutError,
@@ -45,7 +46,8 @@ _HINTS: dict[type[ClientError], str] = {
     OverloadedError: "try again in a moment",
     InternalError: "the daemon's log has the details",
     SilenceError: "the daemon hangs or is overloaded; its log may tell why",
-    CutError: "the daemon was stopped or has died; try again",
+    CutError: "the daemon has died or was stopped; try again",
+    ClosingError: "the daemon is being stopped",
     ProtocolError: "is this the socket of a syncd, and of this version?",
 }
 _NAMES_ITS_PATH = (ConnectError, SilenceError)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from syncd.cli.terminal import Output
 from syncd.client import Client, Read
-from syncd.records import Record
 
 
 def list_keys(client: Client, output: Output, prefix: bytes, read: Read, *, as_json: bool) -> None:
     """Print one key a line, or one record a line as the daemon's JSON; CutError when some are missing."""
     with client.snapshot(prefix, read, keys_only=True) as snapshot:
-        for line, message in snapshot.lines():
-            if isinstance(message, Record):
-                if as_json:
-                    output.json(line)
-                else:
-                    output.key(message.key)
+        for record in snapshot:
+            if as_json:
+                output.json(snapshot.line)
+            else:
+                output.key(record.key)

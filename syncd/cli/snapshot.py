@@ -21,9 +21,9 @@ class _Progress(Protocol):
 def snapshot(client: Client, output: Output, prefix: bytes, read: Read) -> None:
     """Print the snapshot as it is served; CutError when it breaks off or its count is wrong."""
     total = received = 0
-    with client.snapshot(prefix, read) as lines, _progress(output) as show:
-        for line, message in lines.lines():
-            output.json(line)
+    with client.snapshot(prefix, read) as stream, _progress(output) as show:
+        for message in stream.messages():
+            output.json(stream.line)
             if isinstance(message, SnapshotHead):
                 total = message.count
             elif received < total:

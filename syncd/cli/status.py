@@ -52,9 +52,12 @@ def _head(found: Status) -> list[str]:
         f"syncd {visible(found.version)}, pid {found.pid}, up {duration(found.uptime_seconds)}, {readers}"
     ]
     for endpoint in found.etcd.endpoints:
-        connected = "connected" if endpoint.connected else "not connected"
-        version = visible(endpoint.version) if endpoint.version else "version unknown"
-        lines.append(f"etcd {visible(endpoint.url)}, {version}, {connected}")
+        notes = [visible(endpoint.version) if endpoint.version else "version unknown"]
+        if endpoint.current:
+            notes.append("in use")
+        if endpoint.failures:
+            notes.append(f"{number(endpoint.failures)} failed attempts in a row")
+        lines.append(f"etcd {', '.join([visible(endpoint.url), *notes])}")
     return lines
 
 

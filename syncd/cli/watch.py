@@ -56,8 +56,8 @@ class _Follower:
         self._printer.state(stream.freshness.state)
         with stream:
             self._seen = stream.bookmark or self._seen
-            for received in stream.lines():
-                self._printer.show(received)
+            for message in stream:
+                self._printer.show((stream.line, message))
                 self._seen = stream.bookmark or self._seen
                 self._delays = delays()  # it works again: the next interruption is another one
 

@@ -97,7 +97,7 @@ class Client:
         return self._fetch(self._connection, request)
 
     def open_snapshot(self, request: Request) -> Snapshot:
-        """Begin to read the answer to a snapshot request; `lines()` gives it as it was sent."""
+        """Begin to read the answer to a snapshot request; `messages()` and `line` give all of it."""
         return Snapshot(*self._open(request, self.timeout))
 
     def close(self) -> None:

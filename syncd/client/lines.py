@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from syncd.client.answers import WireError
-from syncd.client.errors import CutError, ProtocolError, answer_error
+from syncd.client.errors import ClosingError, CutError, ProtocolError, answer_error
 from syncd.records import Batch, Event, Record
 
 
@@ -227,8 +227,8 @@ class WatchLines:
         )
 
     def finish(self) -> None:
-        """Refuse it: a watch never just ends, even a daemon that stops says so first."""
-        raise CutError("the watch ended without a farewell")
+        """Take note that the daemon ended the watch in good order, which is a ClosingError too."""
+        raise ClosingError("the daemon has ended the watch")
 
     def _receive_snapshot(self, line: bytes) -> SnapshotMessage:
         message = self._snapshot.receive(line)

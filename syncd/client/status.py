@@ -11,8 +11,12 @@ class Endpoint(msgspec.Struct, frozen=True):
     """One etcd endpoint of the configuration."""
 
     url: str
-    version: str | None = None
-    connected: bool = False
+    version: str = ""
+    """Empty while it has not told."""
+    current: bool = False
+    """The one in use."""
+    failures: int = 0
+    """In a row."""
 
 
 class Etcd(msgspec.Struct, frozen=True):

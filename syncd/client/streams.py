@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from syncd.client.answers import Freshness
 from syncd.client.connection import Connection
+from syncd.client.errors import ClientError
 from syncd.client.lines import (
     Bookmark,
     LineReader,
@@ -23,25 +25,40 @@ MessageT = TypeVar("MessageT")
 
 
 class Stream(Generic[MessageT]):
-    """An answer of lines that is being received; `freshness` is what its headers said."""
+    """An answer of lines that is being received; an iteration that was left can be taken up again."""
 
     def __init__(self, connection: Connection, fresh: Freshness, reader: LineReader[MessageT]) -> None:
         self.freshness = fresh
+        """What the answer's headers said."""
+        self.line = b""
+        """The line of the last message as it was sent, without its newline."""
         self._connection = connection
         self._reader = reader
+        self._body = connection.body()
+        self._splitter = LineSplitter()
+        self._lines: deque[bytes] = deque()
+        self._ended = False
 
-    def lines(self) -> Iterator[tuple[bytes, MessageT]]:
-        """Read each line as it was sent (without its newline), and the message in it."""
-        splitter = LineSplitter()
+    def receive(self) -> MessageT | None:
+        """Wait for the next message; None after the last one, ClientError (see errors.py) when it is cut."""
         try:
-            for data in self._connection.body():
-                for line in splitter.feed(data):
-                    yield line, self._reader.receive(line)
-            for line in splitter.finish():
-                yield line, self._reader.receive(line)
+            while not self._lines and not self._ended:
+                data = next(self._body, b"")
+                self._ended = not data
+                self._lines.extend(self._splitter.feed(data) if data else self._splitter.finish())
+            if self._lines:
+                self.line = self._lines.popleft()
+                return self._reader.receive(self.line)
             self._reader.finish()
-        finally:
+        except ClientError:
             self.close()
+            raise
+        self.close()
+        return None
+
+    def messages(self) -> Iterator[MessageT]:
+        """Iterate over all messages that are still to come."""
+        return iter(self.receive, None)
 
     def close(self) -> None:
         """Leave; the daemon notices."""
@@ -66,7 +83,7 @@ class Snapshot(Stream[SnapshotMessage]):
         super().__init__(connection, fresh, SnapshotLines())
 
     def __iter__(self) -> Iterator[Record]:
-        return (message for _, message in self.lines() if isinstance(message, Record))
+        return (message for message in self.messages() if isinstance(message, Record))
 
 
 class Watch(Stream[WatchMessage]):
@@ -77,7 +94,7 @@ class Watch(Stream[WatchMessage]):
         self._changes = reader
 
     def __iter__(self) -> Iterator[WatchMessage]:
-        return (message for _, message in self.lines())
+        return self.messages()
 
     @property
     def bookmark(self) -> Bookmark | None:

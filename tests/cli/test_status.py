@@ -25,7 +25,9 @@ STATUS = {
     "uptime_seconds": 7620,
     "pid": 7,
     "readers": 1,
-    "etcd": {"endpoints": [{"url": "http://127.0.0.1:2379", "version": "3.5.16", "connected": True}]},
+    "etcd": {
+        "endpoints": [{"url": "http://127.0.0.1:2379", "version": "3.5.16", "current": True, "failures": 0}]
+    },
 }
 
 
@@ -42,7 +44,7 @@ def test_columns_are_aligned() -> None:
         {}, {"range": "/a/long/prefix/", "state": "cold", "age_ms": None, "revision": 0, "keys": 0}
     ) == [
         "syncd 0.1.0, pid 7, up 2 h 7 min, 1 reader",
-        "etcd http://127.0.0.1:2379, 3.5.16, connected",
+        "etcd http://127.0.0.1:2379, 3.5.16, in use",
         "",
         "RANGE            STATE    AGE  REVISION     KEYS     SIZE  ENDPOINT",
         "/apisix/         live   12 ms      1234  500,000  1.0 MiB  http://127.0.0.1:2379",
@@ -58,3 +60,10 @@ def test_a_full_read_and_an_error_have_lines_of_their_own() -> None:
         "(all keys): full read (initial): 1,200 of 5,000 keys",
         "(all keys): last error: no route\\x0ato host",
     ]
+
+
+def test_an_endpoint_that_fails_is_told() -> None:
+    """Its version may be unknown, and the attempts are counted."""
+    endpoints = [{"url": "http://a:2379", "version": "", "current": True, "failures": 3}]
+    found = plain(decode_status(json.dumps({**STATUS, "etcd": {"endpoints": endpoints}}).encode()))
+    assert found[1] == "etcd http://a:2379, version unknown, in use, 3 failed attempts in a row"

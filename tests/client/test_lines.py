@@ -142,9 +142,9 @@ def test_a_watch_can_begin_with_a_snapshot() -> None:
     assert reader.receive(b'{"revision":8,"progress":true}') == Progress(8, "e1")
 
 
-def test_a_watch_that_just_ends_was_cut() -> None:
-    """A daemon that stops says so."""
-    with pytest.raises(CutError):
+def test_a_watch_that_ends_in_good_order_was_closed() -> None:
+    """With or without a farewell, the daemon meant to end it; what is cut never comes here."""
+    with pytest.raises(ClosingError):
         WatchLines(Bookmark(7, "e1")).finish()
 
 
