@@ -28,6 +28,7 @@ from syncd.errors import SyncdError
 class Code(IntEnum):
     """The gRPC status codes that decide something here."""
 
+    CANCELED = 1
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
     PERMISSION_DENIED = 7
@@ -118,7 +119,8 @@ def etcd_error(endpoint: str, code: int, message: str) -> EtcdError:
         kind = PermissionDenied
     elif code == Code.RESOURCE_EXHAUSTED and "larger than max" in message:
         kind = MessageTooLarge
-    elif code == Code.UNAVAILABLE or "no leader" in message:
+    elif code in (Code.UNAVAILABLE, Code.CANCELED) or "no leader" in message:
+        # Canceled, but not by us: the gateway's own connection to etcd, when that stops (seen on 3.5.30).
         kind = Unavailable
     return kind(endpoint, code, message)
 

@@ -25,7 +25,21 @@ from syncd.gateway.errors import (
 from syncd.gateway.messages import watch_result
 
 URL = "http://etcd.example:2379"
-HTTP = {2: 500, 3: 400, 5: 404, 7: 403, 8: 429, 9: 400, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401}
+HTTP = {
+    1: 408,
+    2: 500,
+    3: 400,
+    5: 404,
+    7: 403,
+    8: 429,
+    9: 400,
+    11: 400,
+    12: 501,
+    13: 500,
+    14: 503,
+    15: 500,
+    16: 401,
+}
 
 causes = pytest.mark.parametrize(
     ("code", "message", "kind"),
@@ -42,6 +56,7 @@ causes = pytest.mark.parametrize(
         (7, "etcdserver: permission denied", PermissionDenied),
         (2, "rpc error: code = PermissionDenied desc = etcdserver: permission denied", PermissionDenied),
         (14, "etcdserver: no leader", Unavailable),
+        (1, "grpc: the client connection is closing", Unavailable),
         (14, "transport is closing", Unavailable),
         (14, "etcdserver: request timed out", Unavailable),
         (2, "etcdserver: no leader", Unavailable),
