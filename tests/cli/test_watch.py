@@ -2,15 +2,14 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from syncd.cli.watch import FIRST_DELAY, LONGEST_DELAY, delays
-from tests.cli.command import SECONDS, SYNCD, Terminal, environment, start, syncd
+from tests.cli.command import SECONDS, SYNCD, Terminal, environment, syncd
+from tests.cli.watching import watching
 from tests.client.fake import CHUNKED, FakeDaemon, chunks, head, refusal, streamed
 
 PUT_8 = b'{"revision":8,"events":[{"type":"put","kv":{"key":"/a","value":"one\\ttwo","mod_revision":8}}]}\n'
@@ -33,35 +32,6 @@ SNAPSHOT_30 = (
 def cut(*lines: bytes) -> bytes:
     """Write the beginning of a stream that is then cut."""
     return head(headers=CHUNKED) + chunks(*lines)
-
-
-class Watching:
-    """A `syncd watch` that runs, until it is interrupted."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self.stdout = process.stdout
-        self.stderr = process.stderr
-
-    def end(self) -> tuple[bytes, bytes]:
-        """Interrupt it; what it printed and said that was not read yet."""
-        self._process.send_signal(signal.SIGINT)
-        rest = self._process.communicate(timeout=SECONDS)
-        assert self._process.returncode == 130
-        return rest
-
-
-@contextmanager
-def watching(path: Path, *arguments: str) -> Iterator[Watching]:
-    """Run `syncd watch /` in a pipe; killed when the test fails."""
-    process = start("watch", "/", *arguments, socket=path)
-    try:
-        yield Watching(process)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture
