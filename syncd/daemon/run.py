@@ -58,7 +58,7 @@ class _Daemon:
         loop = asyncio.get_running_loop()
         settings = self._settings
         draw = random.Random()  # noqa: S311 - spreads load, guards nothing
-        clocks = Clocks(loop.time, time.time)
+        clocks = Clocks(_boot_time, time.time)
         async with Gateway(settings.etcd, draw=draw, clock=loop.time) as gateway:
             mirrors = [Mirror(keys, gateway, settings, clocks, draw) for keys in settings.ranges]
             context = Context(
@@ -118,6 +118,11 @@ class _Daemon:
         log.info("reloaded", taken=["certificates", "password", "log"])
         if ignored:
             log.warning("reload needs a restart", sections=ignored)
+
+
+def _boot_time() -> float:
+    """Seconds, time spent suspended included: an age must not stand still while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _endpoints(gateway: Gateway) -> list[EndpointStatus]:

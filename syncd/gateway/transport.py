@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -107,6 +108,11 @@ def translated(url: str, late: str) -> Iterator[None]:
         raise Unreachable(url, late) from error
     except aiohttp.ClientConnectorCertificateError as error:
         raise CredentialsUnusable(url, f"etcd's certificate is not trusted: {error}") from error
+    except aiohttp.ClientConnectorError as error:
+        # aiohttp's and asyncio's own texts repeat the address, and hide the cause behind it.
+        number, text = error.os_error.errno, error.os_error.strerror
+        reason = os.strerror(number) if number and number > 0 else text or str(error.os_error)
+        raise Unreachable(url, f"no connection: {reason}") from error
     except (aiohttp.ClientConnectionError, OSError) as error:
         raise Unreachable(url, str(error) or type(error).__name__) from error
     except aiohttp.ClientPayloadError as error:
