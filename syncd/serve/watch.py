@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Literal, cast
 
 import orjson
@@ -98,25 +99,27 @@ class _Watch:
         self._selection = selection
         self._heartbeat = heartbeat
         self._lines = lines
+        self._quiet_since = context.clock()
 
     async def run(self) -> None:
         """Until the daemon stops, or what the reader missed is no longer kept."""
         moved = asyncio.Event()
         unsubscribe = self._source.store.subscribe(moved.set)
         clock, closing = self._context.clock, self._context.closing
-        quiet_since = clock()
         try:
             while not closing.is_set():
                 moved.clear()
-                if await self._send_batches():
-                    quiet_since = clock()
-                    continue
-                try:
-                    async with asyncio.timeout(quiet_since + self._heartbeat - clock()):
-                        await moved.wait()
-                except TimeoutError:
+                more = await self._send_batches()
+                due = self._quiet_since + self._heartbeat - clock()
+                if due <= 0:
                     await self._send_progress()
-                    quiet_since = clock()
+                elif more:
+                    # Nothing of it may have been of interest, and then nothing above gave way to others.
+                    await asyncio.sleep(0)
+                else:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(due):
+                            await moved.wait()
             await self._send_batches()
             await self._send_progress()
         except HistoryLost as error:
@@ -126,9 +129,9 @@ class _Watch:
             unsubscribe()
 
     async def _send_batches(self) -> bool:
-        """Whether there were any lines to send."""
-        sent = False
-        for batch in self._cursor.read(BATCHES):
+        """Whether there were any batches, and perhaps are more; not all of them make lines."""
+        batches = self._cursor.read(BATCHES)
+        for batch in batches:
             event_id = f"{batch.epoch}/{batch.revision}"
             begun = False
             for piece in self._context.batch_lines.of(batch, self._selection):
@@ -138,9 +141,9 @@ class _Watch:
                 await self._lines.add(piece)
             if begun:
                 await self._lines.end_line()
-                sent = True
+                self._quiet_since = self._context.clock()
         await self._lines.flush()
-        return sent
+        return bool(batches)
 
     async def _send_progress(self) -> None:
         state, age = self._source.freshness()
@@ -156,3 +159,4 @@ class _Watch:
         )
         await self._lines.line(line, f"{self._source.store.epoch}/{revision}")
         await self._lines.flush()
+        self._quiet_since = self._context.clock()
