@@ -20,8 +20,9 @@ from syncd.serve.stream import Lines
 FORGET_AFTER = 60.0
 """Seconds after which encoded snapshots that nobody asks for any more are given up."""
 
-GRACE = 1.5
-"""Seconds for open streams to end properly when the daemon stops; two are promised."""
+GRACE = 0.8
+"""Seconds for open streams to end properly when the daemon stops. aiohttp takes them twice, for the handlers
+and then, though a reader that doesn't read makes them wait in vain, for the connections; two are promised."""
 
 MAX_LINE = 64 << 10
 """Bytes of a request line: a long key, percent-encoded."""
