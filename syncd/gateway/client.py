@@ -22,6 +22,7 @@ from syncd.gateway.errors import (
     EtcdError,
     MalformedAnswer,
     NoGateway,
+    PermissionDenied,
     Unauthenticated,
     Unavailable,
     Unreachable,
@@ -118,7 +119,8 @@ class Gateway:
                 clock=self._clock,
             ) as stream:
                 yield stream
-        except Unauthenticated:
+        except (Unauthenticated, PermissionDenied):
+            # Before 3.5.6, an unknown token on a watch reads as "permission denied".
             self._tokens.reject(endpoint.url, headers.get("Authorization"))
             raise
         except (Unreachable, NoGateway, Unavailable, MalformedAnswer):

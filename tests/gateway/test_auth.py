@@ -1,0 +1,189 @@
+"""etcd's authentication: users, tokens, and tokens that are no longer good."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from syncd.gateway import (
+    CredentialsUnusable,
+    EtcdError,
+    Gateway,
+    PermissionDenied,
+    Unauthenticated,
+    Unreachable,
+    WatchResult,
+)
+from syncd.gateway.auth import Tokens
+from syncd.keyrange import prefix_range
+from tests.etcd import Etcd
+from tests.gateway.conftest import Connect
+
+ALLOWED, DENIED = prefix_range(b"/mine/"), prefix_range(b"/theirs/")
+SECRET = "correct horse battery staple"  # what must not be in any message
+
+
+@pytest.fixture
+def guarded(etcd_version: str) -> Iterator[Etcd]:
+    """Run an etcd of each version where the user `reader` may read /mine/."""
+    with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
+        etcd.put("/mine/a", "1")
+        etcd.put("/theirs/a", "1")
+        permission = {
+            "permType": "READ",
+            "key": b64encode(ALLOWED.key).decode(),
+            "range_end": b64encode(ALLOWED.range_end).decode(),
+        }
+        for name, role in (("root", "root"), ("reader", "reading")):
+            etcd.ask("/auth/user/add", {"name": name, "password": SECRET})
+            etcd.ask("/auth/role/add", {"name": role})
+            etcd.ask("/auth/user/grant", {"user": name, "role": role})
+        etcd.ask("/auth/role/grant", {"name": "reading", "perm": permission})
+        etcd.ask("/auth/enable", {})
+        yield etcd
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    """Write the right password."""
+    file = tmp_path / "password"
+    file.write_text(SECRET + "\n")
+    return file
+
+
+async def first(gateway: Gateway) -> WatchResult:
+    """Open a watch, and see its first event."""
+    async with asyncio.timeout(5), gateway.watch(ALLOWED, 1) as stream:
+        while not (result := await anext(stream)).events:
+            pass
+    return result
+
+
+async def test_a_user_reads_and_watches_what_it_may(guarded: Etcd, connect: Connect, password: Path) -> None:
+    """And nothing else."""
+    gateway = connect(guarded.endpoint, user="reader", password_file=password)
+    assert len(await gateway.range_page(ALLOWED, limit=1, revision=0)) == 1
+    assert (await gateway.revision(ALLOWED)).revision == 3
+    assert (await first(gateway)).events[0].kv.key == b"/mine/a"
+    with pytest.raises(PermissionDenied):
+        await gateway.range_page(DENIED, limit=1, revision=0)
+    with pytest.raises(PermissionDenied):
+        await follow(gateway)
+    assert gateway.endpoints.current.failures == 0
+
+
+async def follow(gateway: Gateway) -> None:
+    """Watch what may not be watched."""
+    async with asyncio.timeout(5), gateway.watch(DENIED, 1) as stream:
+        while True:
+            await anext(stream)
+
+
+async def test_without_a_user_etcd_lets_nobody_in(guarded: Etcd, connect: Connect) -> None:
+    """It says that the user is missing, in its way."""
+    gateway = connect(guarded.endpoint)
+    with pytest.raises(Unauthenticated, match="user name is empty"):
+        await gateway.revision(ALLOWED)
+    with pytest.raises((Unauthenticated, PermissionDenied)):
+        await first(gateway)
+
+
+async def test_a_wrong_password_is_called_that(guarded: Etcd, connect: Connect, tmp_path: Path) -> None:
+    """The user is named, the password is not; after the file was mended and read again it works."""
+    file = tmp_path / "password"
+    file.write_text("wrong " + SECRET)
+    gateway = connect(guarded.endpoint, user="reader", password_file=file)
+    for call in (gateway.revision(ALLOWED), first(gateway)):
+        with pytest.raises(CredentialsUnusable, match="refuses the password of user 'reader'") as caught:
+            await call
+        assert SECRET not in str(caught.value)
+    file.write_text(SECRET)
+    gateway.reload()
+    assert (await gateway.revision(ALLOWED)).revision == 3
+
+
+async def test_a_call_with_a_forgotten_token_is_made_again(
+    guarded: Etcd, connect: Connect, password: Path
+) -> None:
+    """A restarted member knows none of its simple tokens: nobody notices."""
+    gateway = connect(guarded.endpoint, user="reader", password_file=password)
+    await gateway.revision(ALLOWED)
+    guarded.kill()
+    guarded.start()
+    with suppress(Unreachable):  # the connection was kept, and its end may be noticed only now
+        await gateway.revision(ALLOWED)
+    await gateway.revision(ALLOWED)
+    assert gateway.endpoints.current.failures == 0
+
+
+async def test_a_watch_with_a_forgotten_token_works_the_second_time(
+    guarded: Etcd, connect: Connect, password: Path
+) -> None:
+    """However etcd words it: before 3.5.6 an unknown token on a watch can read as "permission denied"."""
+    gateway = connect(guarded.endpoint, user="reader", password_file=password)
+    await first(gateway)
+    guarded.kill()
+    guarded.start()
+    # 3.4.23 may know it still: it does what its log says once more, and that includes the giving of tokens.
+    with suppress(Unauthenticated, PermissionDenied, Unreachable):
+        await first(gateway)
+    assert (await first(gateway)).events[0].kv.key == b"/mine/a"
+
+
+async def test_a_token_outlives_a_change_of_users(guarded: Etcd, connect: Connect, password: Path) -> None:
+    """The auth store's revision moves on, and the next calls still work."""
+    gateway = connect(guarded.endpoint, user="reader", password_file=password)
+    await gateway.revision(ALLOWED)
+    root = guarded.ask("/auth/authenticate", {"name": "root", "password": SECRET})["token"]
+    guarded.etcdctl("--user", f"root:{SECRET}", "user", "add", "other:pw")
+    assert root
+    assert (await gateway.revision(ALLOWED)).revision == 3
+    assert (await first(gateway)).events[0].kv.key == b"/mine/a"
+
+
+async def test_a_user_where_etcd_wants_none(new_etcd: Etcd, connect: Connect, password: Path) -> None:
+    """etcd says that authentication is not enabled, and so do we."""
+    gateway = connect(new_etcd.endpoint, user="reader", password_file=password)
+    with pytest.raises(EtcdError, match="authentication is not enabled"):
+        await gateway.revision(ALLOWED)
+
+
+async def test_many_ask_for_a_token_and_one_is_fetched() -> None:
+    """Each one costs etcd a bcrypt; after it was refused, again only one is fetched."""
+    asked: list[str] = []
+
+    async def authenticate(url: str) -> str:
+        asked.append(url)
+        await asyncio.sleep(0)
+        return f"token {len(asked)}"
+
+    tokens = Tokens(authenticate)
+    assert await asyncio.gather(*(tokens.get("a") for _ in range(10))) == ["token 1"] * 10
+    for _ in range(10):
+        tokens.reject("a", "token 1")
+    tokens.reject("a", None)
+    tokens.reject("b", "token 1")
+    assert await asyncio.gather(*(tokens.get("a") for _ in range(10))) == ["token 2"] * 10
+    tokens.reject("a", "token 1")  # a late answer about the old one
+    assert await tokens.get("a") == "token 2"
+    assert await tokens.get("b") == "token 3"
+    assert asked == ["a", "a", "b"]
+
+
+async def test_a_failed_request_for_a_token_is_not_remembered() -> None:
+    """Whoever asks next tries again."""
+    failures = [OSError("no"), OSError("no")]
+
+    async def authenticate(url: str) -> str:
+        if failures:
+            raise failures.pop()
+        return "token"
+
+    tokens = Tokens(authenticate)
+    results = await asyncio.gather(*(tokens.get("a") for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [OSError, OSError, str]
