@@ -23,6 +23,7 @@ class Proxy:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._passing = asyncio.Event()
         self._passing.set()
         self._refusing = False
@@ -72,10 +73,15 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self.let_through()
-            self.cut()
+            self.refuse()
+            await asyncio.gather(*self._serving)  # not cancelled: asyncio would log that
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         self.connections += 1
         if self._refusing:
             writer.transport.abort()
@@ -84,6 +90,10 @@ class Proxy:
             upstream, onward = await asyncio.open_connection(*self._target)
         except OSError:
             writer.transport.abort()
+            return
+        if self._refusing:
+            writer.transport.abort()
+            onward.transport.abort()
             return
         ends = {writer, onward}
         self._open |= ends

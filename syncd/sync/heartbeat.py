@@ -24,6 +24,10 @@ SETTLE = 1.0
 """Seconds without an event after which a candidate is believed: etcd retries a blocked watch every 10 ms
 and moves watches on that are behind every 100 ms."""
 
+TAKE_UP = 0.15
+"""Seconds until etcd has surely looked at a new watch: it looks every 100 ms. Before, and until it is caught
+up, newer versions drop progress requests."""
+
 CATCH_UP_REVISIONS = 20_000
 """Revisions a second that etcd is trusted to look through for a watch that is behind; it sends 8,000."""
 
@@ -64,6 +68,7 @@ class Heartbeat:
         self._asked: deque[float] = deque() if duplex else deque([now])
         self._heard = now
         self._opened = now
+        self._taken_up_at = now + TAKE_UP
         self._settled_at = now + SETTLE + behind / CATCH_UP_REVISIONS
         self._candidate: _Candidate | None = None
         self.next = now
@@ -72,6 +77,8 @@ class Heartbeat:
     def tick(self, now: float) -> Tick:
         """What is due. ASK says that the caller asks now."""
         self.next = now + self._pause
+        if now < self._taken_up_at:
+            self.next = min(self.next, self._taken_up_at)
         if not self._duplex:
             idle = now - max(self._heard, self._opened)
             return Tick.REOPEN if idle >= self._pause else Tick.NOTHING
@@ -80,14 +87,12 @@ class Heartbeat:
             # no longer be told apart: a new stream begins with a clean count. The age matters, too: a few
             # readers in a hurry ask three times within a millisecond.
             return Tick.SILENT if self._heard < self._asked[0] else Tick.REOPEN
-        if self._catching_up(now):
-            return Tick.NOTHING  # would be dropped silently from 3.4.31 and 3.5.13 on
         return self.ask(now)
 
     def ask(self, now: float) -> Tick:
         """Somebody wants a proof at once."""
-        if not self._duplex or len(self._asked) >= UNANSWERED:
-            return Tick.NOTHING
+        if not self._duplex or len(self._asked) >= UNANSWERED or self._catching_up(now):
+            return Tick.NOTHING  # catching up, it would be dropped silently from 3.4.31 and 3.5.13 on
         self._asked.append(now)
         return Tick.ASK
 
@@ -135,5 +140,5 @@ class Heartbeat:
         self._heard = now
 
     def _catching_up(self, now: float) -> bool:
-        """Events are still flowing towards where etcd was when the stream was opened."""
-        return self._behind > 0 and now - self._heard < self._pause
+        """Etcd has not taken up the watch yet, or events still flow towards where it was at the opening."""
+        return now < self._taken_up_at or (self._behind > 0 and now - self._heard < self._pause)

@@ -172,7 +172,10 @@ class Mirror:
     async def _watch(self) -> None:
         """Follow one stream: until it fails, by raising; or until it is time to open it anew."""
         store, now = self.store, self._clocks.now
-        async with self._gateway.watch(self._keys, store.revision + 1) as stream:
+        # From the revision held, not from the one after it, though what is held comes once more then. A watch
+        # that starts in the future gets no progress answer before something is written (seen on 3.5.30); and
+        # one that starts at the very revision that was compacted misses its deletes (seen up to 3.5.1).
+        async with self._gateway.watch(self._keys, store.revision) as stream:
             header = await self._created(stream)
             await self._same_history(stream, header)
             heartbeat = Heartbeat(
@@ -187,7 +190,8 @@ class Mirror:
 
     async def _follow(self, stream: WatchStream, heartbeat: Heartbeat, opened_at_revision: int) -> None:
         now, opened = self._clocks.now, self._clocks.now()
-        revisions = Revisions(self.store.revision)
+        held = self.store.revision
+        revisions = Revisions(held)
         slices = Slices(now)
         allowance = catch_up_allowance(self._read_took)
         while True:
@@ -195,7 +199,11 @@ class Mirror:
             if result is None:
                 return
             if result.events:
-                events = [Event(event.kv, deleted=event.type == "DELETE") for event in result.events]
+                events = [
+                    Event(event.kv, deleted=event.type == "DELETE")
+                    for event in result.events
+                    if event.kv.mod_revision > held
+                ]
                 for revision, changes in revisions.add(events, fragment=result.fragment):
                     self.store.apply(revision, changes)
                     self._counters.events_applied += len(changes)

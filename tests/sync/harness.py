@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import Literal
 
 from syncd.config import Config, Etcd, History, Sync, Timeouts
@@ -15,11 +16,11 @@ from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Batch, Record
 from syncd.store import Store
 from syncd.sync import Clocks, Mirror
-from tests.calls import Calls, Contents
+from tests.calls import Calls, RefusedError
 from tests.store.model import Replica, State, contents
 
 KEYS = prefix_range(b"/a/")
-HEARTBEAT = 0.3
+HEARTBEAT = 0.5
 PATIENCE = 30.0
 """Seconds that anything may take: far more than it does, as these machines are shared."""
 POLL = 0.005
@@ -83,6 +84,16 @@ class Mirrored:
         """Ended streams by reason."""
         return self.mirror.status().counters.watch_reconnects
 
+    def proved_at(self) -> float:
+        """When the newest proof was asked for, by a clock of its own."""
+        age = self.mirror.freshness()[1]
+        return time.monotonic() - age if age is not None else -inf
+
+    async def next_proof(self) -> None:
+        """Return when there is a proof that was asked for only after now."""
+        now = time.monotonic()
+        await self.until(lambda: self.proved_at() > now)
+
     async def until(self, condition: Callable[[], object], timeout: float = PATIENCE) -> None:  # noqa: ASYNC109
         """Return when `condition` holds; looked at after every change of the store, and now and then."""
         changed = asyncio.Event()
@@ -106,25 +117,41 @@ class Mirrored:
         """Return when the mirror is watching and proved current."""
         await self.until(lambda: self.state == "live")
 
+    async def reaches(self, revision: int, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109
+        """Return when the store is at `revision` or past it."""
+        await self.until(lambda: self.store.revision >= revision, timeout)
+
     async def agrees_with(self, etcd: Calls) -> None:
         """Wait until the store is where etcd is now; then it, and the reader's copy, must be etcd's own."""
-        store, target = self.store, etcd.revision()
-        await self.until(lambda: store.revision >= target)
+        await self.reaches(etcd.revision())
         self.is_right(etcd)
 
     def is_right(self, etcd: Calls) -> None:
         """Assert that the store, and the reader's copy, are what etcd has at the store's revision."""
         store = self.store
-        expected = as_state(etcd.range(store.keys.key, store.keys.range_end, revision=store.revision))
+        expected = etcds_state(etcd, store.keys, store.revision)
         held = contents(store)
         assert held.keys() == expected.keys()  # first, as this is what a failure can show
         assert held == expected
         assert self.recorder.state == expected
 
 
-def as_state(answer: Contents) -> State:
-    """etcd's own answer as records."""
-    return {kv.key: Record(*kv) for kv in answer.kvs}
+def etcds_state(etcd: Calls, keys: KeyRange, revision: int = 0) -> State:
+    """What etcd itself holds in `keys`, in key order; in pages that even 3.3 can send."""
+    state: State = {}
+    start, limit = keys.key, 10_000
+    while True:
+        try:
+            answer = etcd.range(start, keys.range_end, revision=revision, limit=limit)
+        except RefusedError as error:
+            if "larger than max" not in error.text:
+                raise
+            limit //= 2
+            continue
+        state |= {kv.key: Record(*kv) for kv in answer.kvs}
+        if answer.count == len(answer.kvs):
+            return state
+        start = answer.kvs[-1].key + b"\0"
 
 
 @asynccontextmanager
