@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Iterator
 
-from syncd.cli.exits import explain
 from syncd.cli.printers import JsonPrinter, PlainPrinter, Printer, TerminalPrinter
 from syncd.cli.terminal import Output, say
 from syncd.client import Bookmark, Client, ClientError, Remedy, Watch, remedy
@@ -28,7 +27,7 @@ def watch(client: Client, output: Output, prefix: bytes, *, after: int | None, a
         except ClientError as error:
             if remedy(error) is Remedy.GIVE_UP:
                 raise
-            say(f"the watch ended: {explain(error, client.socket_path)}")
+            say(f"the watch ended: {error}; connecting again")
             lost = remedy(error) is Remedy.START_OVER
         stream = follower.connect_again(lost=lost)
 

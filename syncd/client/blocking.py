@@ -70,7 +70,8 @@ class Client:
             prev_kv=prev_kv,
             heartbeat=heartbeat,
         )
-        connection, fresh = self._open(request, heartbeat * MISSED_HEARTBEATS)
+        connection, fresh = self._open(request)
+        connection.expect_every(heartbeat * MISSED_HEARTBEATS)
         if with_snapshot:
             begin = None
         elif mark is None:
@@ -98,7 +99,7 @@ class Client:
 
     def open_snapshot(self, request: Request) -> Snapshot:
         """Begin to read the answer to a snapshot request; `messages()` and `line` give all of it."""
-        return Snapshot(*self._open(request, self.timeout))
+        return Snapshot(*self._open(request))
 
     def close(self) -> None:
         """Close the shared connection; the next request makes a new one."""
@@ -129,8 +130,8 @@ class Client:
         _accept(connection, head)
         return head, b"".join(connection.body())
 
-    def _open(self, request: Request, timeout: float) -> tuple[Connection, Freshness]:
-        connection = Connection(self.socket_path, timeout)
+    def _open(self, request: Request) -> tuple[Connection, Freshness]:
+        connection = Connection(self.socket_path, self.timeout)
         try:
             head = connection.request(request)
             _accept(connection, head)

@@ -52,6 +52,11 @@ class Connection:
             if data := self._receive(answer):
                 yield data
 
+    def expect_every(self, seconds: float) -> None:
+        """From now on, take silence for longer than this for the end."""
+        self._timeout = seconds
+        self._socket.settimeout(seconds)
+
     @property
     def reusable(self) -> bool:
         """Whether another request can be sent: the last answer was read to its end."""

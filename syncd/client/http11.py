@@ -76,7 +76,7 @@ class ResponseReader:
         raises ProtocolError.
         """
         if not data and not self.done:
-            raise CutError(f"the connection ended in the answer's {self._state.value}")
+            raise CutError(f"the answer was cut in its {self._state.value}")
         self._buffer += data
         body: list[bytes] = []
         while self._step(body):

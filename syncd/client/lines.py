@@ -228,7 +228,7 @@ class WatchLines:
 
     def finish(self) -> None:
         """Take note that the daemon ended the watch in good order, which is a ClosingError too."""
-        raise ClosingError("the daemon has ended the watch")
+        raise ClosingError("the daemon stops")
 
     def _receive_snapshot(self, line: bytes) -> SnapshotMessage:
         message = self._snapshot.receive(line)

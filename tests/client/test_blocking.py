@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -171,11 +172,26 @@ def test_a_watch_that_is_cut_says_so(path: Path) -> None:
 
 def test_a_watch_that_stays_silent_is_given_up(path: Path) -> None:
     """Three heartbeats without a line: the daemon hangs."""
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor() as pool:
+        listener.bind(str(path))
+        listener.listen()
+        opening = pool.submit(Client(str(path)).watch, "/", heartbeat=0.01)
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(head(headers=CHUNKED))
+            with opening.result() as watch, pytest.raises(SilenceError):
+                list(watch)
+
+
+def test_a_daemon_that_does_not_answer_is_given_up(path: Path) -> None:
+    """Nothing within the time-out, on a connection that the kernel made."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with pytest.raises(SilenceError):
-            Client(str(path)).watch("/", heartbeat=0.01)
+        client = Client(str(path), timeout=0.05)
+        for ask in (client.status, lambda: client.watch("/"), lambda: client.snapshot("/")):
+            with pytest.raises(SilenceError):
+                ask()
 
 
 def test_something_else_behind_the_socket_is_noticed(path: Path) -> None:
