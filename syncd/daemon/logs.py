@@ -12,6 +12,11 @@ import structlog
 from syncd.config import Log
 
 Level = Literal["debug", "info", "warning", "error"]
+REPEAT_PAUSE = 60.0
+"""Seconds between two lines of the same text from a library."""
+
+MESSAGES_REMEMBERED = 100
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -59,8 +64,21 @@ class _Stderr:
 
 
 class _ToStructlog(logging.Handler):
-    """Hands what libraries log to the one log."""
+    """Hands what libraries log to the one log, but not the same sentence again and again.
+
+    asyncio says a thousand times a second, each with a traceback, that there are too many open files.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.created - self._said.get(message, 0.0) < REPEAT_PAUSE:
+            return
+        if len(self._said) >= MESSAGES_REMEMBERED:
+            self._said.clear()
+        self._said[message] = record.created
         log = structlog.get_logger(record.name)
-        log.log(max(record.levelno, logging.DEBUG), record.getMessage(), exc_info=record.exc_info)
+        log.log(max(record.levelno, logging.DEBUG), message, exc_info=record.exc_info)

@@ -38,6 +38,15 @@ def test_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (second["event"], second["level"]) == ("100% of it", "warning")
 
 
+def test_libraries_do_not_repeat_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same sentence once a minute; other ones between are told."""
+    logs.configure(Log())
+    for i in range(100):
+        logging.getLogger("asyncio").error("too many files")
+        logging.getLogger("asyncio").error("number %d", i % 10)
+    assert len(capsys.readouterr().err.splitlines()) == 11
+
+
 def test_level_can_be_changed(capsys: pytest.CaptureFixture[str]) -> None:
     """For loggers that are in use already."""
     log = structlog.get_logger("syncd")
