@@ -108,8 +108,8 @@ class _Daemon:
         """Take over what can change while running; say what cannot."""
         try:
             new = config.load(self._path)
-            logs.configure(new.log)
             gateway.reload()
+            logs.configure(new.log)  # last, and it cannot fail: all is taken over, or nothing
         except (ConfigError, CredentialsUnusable) as error:
             log.warning("reload refused", error=str(error), meaning="the old configuration stays in force")
             return
