@@ -17,8 +17,10 @@ class Graves:
     def note(self, batch: Batch, sequence: int) -> None:
         """Take in a batch, in order."""
         keys = self._keys
+        if keys:
+            for event in batch.events:
+                keys.pop(event.kv.key, None)
         for event in batch.events:
-            keys.pop(event.kv.key, None)
             if event.deleted:
                 keys[event.kv.key] = sequence
         while len(keys) > self._limit:

@@ -27,7 +27,8 @@ class History:
         self._max_size = size
         self._batches: list[Batch] = []
         self._revisions: list[int] = []
-        self._gone = 0  # entries at the front of both lists that are evicted, but not yet cut off
+        self._sizes: list[int] = []
+        self._gone = 0  # entries at the front of the lists that are evicted, but not yet cut off
         self._epoch_first = 0
         self._floor = 0
         self._gaps: list[tuple[int, int]] = []
@@ -53,17 +54,18 @@ class History:
         self._gaps = [gap for gap in self._gaps if gap[1] > self._floor]
         self._gaps.append((before, after))
 
-    def append(self, batch: Batch) -> None:
-        """Add the newest batch and let go of the oldest ones past the bounds."""
+    def append(self, batch: Batch, size: int) -> None:
+        """Add the newest batch, of `size` bytes by `cost`, and let go of the oldest ones past the bounds."""
         self._batches.append(batch)
         self._revisions.append(batch.revision)
+        self._sizes.append(size)
         self.events += len(batch.events)
-        self.size += sum(map(_cost, batch.events))
+        self.size += size
         while (self.events > self._max_events or self.size > self._max_size) and self.end - self.first > 1:
             self._evict()
         if self._gone > 64 and self._gone * 2 > len(self._batches):
             # Seldom and by halves: cutting a list at its front moves the whole rest.
-            del self._batches[: self._gone], self._revisions[: self._gone]
+            del self._batches[: self._gone], self._revisions[: self._gone], self._sizes[: self._gone]
             self._gone = 0
 
     def since(self, sequence: int, limit: int) -> list[Batch]:
@@ -85,9 +87,9 @@ class History:
     def _evict(self) -> None:
         batch = self._batches[self._gone]
         self._batches[self._gone] = _EVICTED
-        self._gone += 1
         self.events -= len(batch.events)
-        self.size -= sum(map(_cost, batch.events))
+        self.size -= self._sizes[self._gone]
+        self._gone += 1
         if self.first >= self._epoch_first:
             self._floor = batch.revision
         self.first += 1
@@ -96,6 +98,7 @@ class History:
 _EVICTED = Batch(0, (), "")
 
 
-def _cost(event: Event) -> int:
+def cost(event: Event) -> int:
+    """Bytes that keeping `event` takes."""
     kv, prev = event.kv, event.prev
     return EVENT_COST + len(kv.key) + len(kv.value) + (len(prev.value) if prev else 0)

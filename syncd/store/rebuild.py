@@ -2,26 +2,28 @@
 
 The new state is built aside and becomes visible in one step (`Store.commit`). Blocks that come out
 the same are taken over from the old state, so a re-read of an unchanged range costs no memory, keeps
-every encoded form, and finds no events.
+every encoded form, and finds no events. Comparing is work; it is done in small steps, so that whoever drives
+this can give way to others in between: `while rebuild.step(): …` after each `add` and after `end`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter, lt
 
 from syncd.keyrange import KeyRange
 from syncd.records import Event, Record
 from syncd.store.blocks import BLOCK_RECORDS, Block, Blocks, cut, each
 from syncd.store.errors import OutOfOrder
+from syncd.store.history import cost
 
 _key = attrgetter("key")
 _mod_revision = attrgetter("mod_revision")
 
 
 class Rebuild:
-    """The state of a range at `revision` in the making; `blocks` and `events` are complete after `finish`."""
+    """The state of a range at `revision` in the making: `blocks`, and `events` that lead there, once `finished`."""
 
     def __init__(self, keys: KeyRange, old: Blocks, revision: int, epoch: str, *, first: bool) -> None:
         self.revision = revision
@@ -29,6 +31,8 @@ class Rebuild:
         self.blocks: list[Block] = []
         self.events: list[Event] = []
         """The difference from the old state; none for the `first` read: there is nobody to tell."""
+        self.size = 0
+        """Bytes that keeping the events takes."""
         self.count = 0
         self.old = old
         self._keys = keys
@@ -36,6 +40,7 @@ class Rebuild:
         self._at = 0
         self._pending: list[Record] = []
         self._last: bytes | None = None
+        self._ended = False
 
     def add(self, records: Sequence[Record]) -> None:
         """The next records of the range in key order; OutOfOrder for anything else."""
@@ -43,17 +48,43 @@ class Rebuild:
             return
         self._check(list(map(_key, records)), list(map(_mod_revision, records)))
         self._pending += records
-        self._take_complete()
 
     def add_block(self, block: Block) -> None:
         """The same for records that are a block already: `add`, but where nothing was before, at no cost."""
-        if self.old.blocks or not self._first:
+        if not self._first:
             self.add(list(each([(block, 0, len(block))])))
             return
         self._check(block.keys, block.mod_revisions())
         self.blocks += cut(self._pending)
         self._pending.clear()
         self.blocks.append(block)
+
+    def end(self) -> None:
+        """There are no more records."""
+        self._ended = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether all was taken in."""
+        return self._ended and not self._pending and self._at == len(self.old.blocks)
+
+    def step(self) -> bool:
+        """Compare what came with one old block, well below a millisecond; False when more must come first."""
+        pending, old = self._pending, self.old
+        if self._at < len(old.blocks):
+            last = self._at + 1 == len(old.blocks)
+            boundary = old.blocks[-1].keys[-1] + b"\0" if last else old.firsts[self._at + 1]
+            if not (self._ended or (pending and pending[-1].key >= boundary)):
+                return False
+            stop = bisect_left(pending, boundary, key=_key)
+            self._take(pending[:stop])
+        else:
+            if len(pending) < BLOCK_RECORDS and not (self._ended and pending):
+                return False
+            stop = min(len(pending), BLOCK_RECORDS)
+            self._take_new(pending[:stop])
+        del pending[:stop]
+        return True
 
     def _check(self, keys: Sequence[bytes], revisions: Sequence[int]) -> None:
         before = [self._last or b"", *keys]
@@ -69,37 +100,11 @@ class Rebuild:
         self._last = keys[-1]
         self.count += len(keys)
 
-    def finish(self) -> None:
-        """There are no more records."""
-        old = self.old.blocks
-        if old:
-            for _ in range(self._at, len(old) - 1):
-                self._take(self._up_to(self.old.firsts[self._at + 1]))
-            self._take(self._pending)
-        else:
-            self._take_new(self._pending)
-        self._pending = []
-
-    def _take_complete(self) -> None:
-        old, firsts = self.old.blocks, self.old.firsts
-        while self._pending and self._at + 1 < len(old) and self._pending[-1].key >= firsts[self._at + 1]:
-            self._take(self._up_to(firsts[self._at + 1]))
-        if not old:
-            complete = len(self._pending) - len(self._pending) % BLOCK_RECORDS
-            self._take_new(self._pending[:complete])
-            del self._pending[:complete]
-
-    def _up_to(self, key: bytes) -> list[Record]:
-        stop = bisect_left(self._pending, key, key=_key)
-        taken = self._pending[:stop]
-        del self._pending[:stop]
-        return taken
-
     def _take_new(self, records: list[Record]) -> None:
         """There was nothing before `records`."""
         self.blocks += cut(records)
         if not self._first:
-            self.events += map(Event, records)
+            self._note(map(Event, records))
 
     def _take(self, records: list[Record]) -> None:
         """`records` are what is now where the old block `_at` was."""
@@ -111,9 +116,14 @@ class Rebuild:
             return
         self.blocks += cut(records)
         old = {record.key: record for record in each([(before, 0, len(before))])}
-        for record in records:
-            prev = old.pop(record.key, None)
-            if prev != record:
-                self.events.append(Event(record, prev=prev))
-        for key, prev in old.items():
-            self.events.append(Event(Record(key, mod_revision=self.revision), deleted=True, prev=prev))
+        changed = ((record, old.pop(record.key, None)) for record in records)
+        self._note(Event(record, prev=prev) for record, prev in changed if prev != record)
+        self._note(
+            Event(Record(key, mod_revision=self.revision), deleted=True, prev=prev)
+            for key, prev in old.items()
+        )
+
+    def _note(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.events.append(event)
+            self.size += cost(event)

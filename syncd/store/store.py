@@ -10,7 +10,7 @@ from syncd.store.blocks import Block, Blocks
 from syncd.store.cursor import Cursor
 from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder
 from syncd.store.graves import Graves
-from syncd.store.history import History
+from syncd.store.history import History, cost
 from syncd.store.rebuild import Rebuild
 
 
@@ -115,6 +115,8 @@ class Store:
         first, moved = not self.ready, rebuild.epoch != self.epoch
         if not moved and rebuild.revision < self.revision:
             raise OutOfOrder(f"a read of revision {rebuild.revision} after revision {self.revision}")
+        if not rebuild.finished:
+            raise ValueError("a read that was not compared to its end would lose keys")
         if rebuild.old is not self._blocks:
             raise OutOfOrder("the state has changed since this read began to be compared with it")
         if moved:
@@ -128,7 +130,7 @@ class Store:
             self.changed_revision = rebuild.revision
         elif rebuild.events or moved:
             batch = Batch(rebuild.revision, tuple(rebuild.events), rebuild.epoch, resync=True)
-            self._remember(batch)
+            self._remember(batch, rebuild.size)
         self.wake()
         return batch
 
@@ -155,7 +157,7 @@ class Store:
         self._blocks.apply(sorted(new.items()))
         batch = Batch(revision, tuple(events), self.epoch)
         self.revision = revision
-        self._remember(batch)
+        self._remember(batch, sum(map(cost, events)))
         self.wake()
         return batch
 
@@ -165,9 +167,9 @@ class Store:
             self.revision = revision
             self.wake()
 
-    def _remember(self, batch: Batch) -> None:
+    def _remember(self, batch: Batch, size: int) -> None:
         self.graves.note(batch, self.history.end)
-        self.history.append(batch)
+        self.history.append(batch, size)
         self.changed_revision = batch.revision
 
     def wake(self) -> None:

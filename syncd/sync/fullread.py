@@ -70,7 +70,8 @@ async def full_read(
                 await asyncio.sleep(0)  # so that the requests are on their way before the decoding begins
                 for part, page in answers:
                     await reading.take_in(part, page)
-    reading.rebuild.finish()
+    reading.rebuild.end()
+    await reading.compare()
     return reading.rebuild
 
 
@@ -109,6 +110,7 @@ class _Reading:
             records = page.records(start, start + SLICE_KEYS)
             if part is self._pager.parts[self._front]:
                 self.rebuild.add(records)
+                await self.compare()
             else:
                 self._waiting.setdefault(part, []).extend(cut(records))
             await self._slices.breath()
@@ -125,7 +127,13 @@ class _Reading:
             self._front += 1
             for block in self._waiting.pop(parts[self._front], ()):
                 self.rebuild.add_block(block)
+                await self.compare()
                 await self._slices.breath()
+
+    async def compare(self) -> None:
+        """Compare what came with what is held."""
+        while self.rebuild.step():
+            await self._slices.breath()
 
 
 def _request(part: Part) -> PageRequest:

@@ -97,7 +97,9 @@ class Kept:
         """Take in a full read, of keys that were all made at `revision`."""
         rebuild = self.store.rebuild(revision, epoch)
         rebuild.add([Record(k, v, revision, revision, 1) for k, v in sorted(pairs.items())])
-        rebuild.finish()
+        rebuild.end()
+        while rebuild.step():
+            pass
         batch = self.store.commit(rebuild)
         self.state, self.age = "live", 0.0
         return batch

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Batch, Event, Record
-from syncd.store import Store, View
+from syncd.store import Rebuild, Store, View
 from syncd.store import blocks as blocks_module
 from syncd.store import rebuild as rebuild_module
 from syncd.store.blocks import each
@@ -115,12 +115,20 @@ def in_order(state: State) -> list[Record]:
     return [state[key] for key in sorted(state)]
 
 
+def complete(rebuild: Rebuild) -> None:
+    """There are no more records: do all that is left to do."""
+    rebuild.end()
+    while rebuild.step():
+        pass
+    assert rebuild.finished
+
+
 def read(store: Store, revision: int, epoch: str, pages: Iterable[Sequence[Record]]) -> Batch | None:
     """Make a full read in `pages` the state of `store`."""
     rebuild = store.rebuild(revision, epoch)
     for page in pages:
         rebuild.add(page)
-    rebuild.finish()
+    complete(rebuild)
     return store.commit(rebuild)
 
 

@@ -8,13 +8,18 @@ from hypothesis import strategies as st
 
 from syncd.records import Batch, Event, Record
 from syncd.store import HistoryLost
-from syncd.store.history import EVENT_COST, History
+from syncd.store.history import EVENT_COST, History, cost
 
 
 def batch(revision: int, events: int = 1, value: bytes = b"", prev: bytes | None = None) -> Batch:
     """A batch of so many events with this value."""
     before = None if prev is None else Record(b"k", prev)
     return Batch(revision, (Event(Record(b"k", value), prev=before),) * events, "e")
+
+
+def append(history: History, batch: Batch) -> None:
+    """Add a batch as the store does."""
+    history.append(batch, sum(map(cost, batch.events)))
 
 
 @given(
@@ -29,7 +34,7 @@ def test_bounds_hold_and_what_is_kept_is_found(sizes: list[tuple[int, int]], eve
     history.begin(0)
     for step, (count, length) in enumerate(sizes):
         model.append(batch(10 * step + 5, count, b"x" * length))
-        history.append(model[-1])
+        append(history, model[-1])
         assert history.end == len(model)
         kept = history.since(history.first, len(model))
         assert kept == model[history.first :]
@@ -57,10 +62,10 @@ def test_what_came_before_an_epoch_is_not_resumed_from() -> None:
     history = History(100, 10**6)
     history.begin(0)
     for revision in (100, 200):
-        history.append(batch(revision))
+        append(history, batch(revision))
     history.begin(50)
-    history.append(batch(50))
-    history.append(batch(60))
+    append(history, batch(50))
+    append(history, batch(60))
     assert [history.sequence_after(revision) for revision in (50, 59, 60, 500)] == [3, 3, 4, 4]
     assert history.oldest_revision == 50
     with pytest.raises(HistoryLost):
@@ -72,21 +77,21 @@ def test_an_evicted_batch_of_an_old_epoch_does_not_raise_the_bound_of_this_one()
     """Its revision, however high, is no revision of this epoch."""
     history = History(2, 10**6)
     history.begin(0)
-    history.append(batch(100))
+    append(history, batch(100))
     history.begin(50)
     for revision in (50, 51):
-        history.append(batch(revision))
+        append(history, batch(revision))
     assert history.oldest_revision == 50
-    history.append(batch(52))
+    append(history, batch(52))
     assert history.oldest_revision == 50
-    history.append(batch(53))
+    append(history, batch(53))
     assert history.oldest_revision == 51
 
 
 def test_an_event_costs_what_it_keeps_in_memory() -> None:
     """The value before it, too."""
     history = History(100, 10**6)
-    history.append(batch(1, 2, b"abc", prev=b"defgh"))
+    append(history, batch(1, 2, b"abc", prev=b"defgh"))
     assert history.size == 2 * (EVENT_COST + len(b"kabcdefgh"))
 
 
@@ -95,7 +100,7 @@ def test_a_revision_between_two_reads_is_in_no_state() -> None:
     history = History(2, 10**6)
     history.begin(1)
     history.skip(5, 9)
-    history.append(batch(9))
+    append(history, batch(9))
     assert (history.sequence_after(5), history.sequence_after(9)) == (0, 1)
     with pytest.raises(HistoryLost) as lost:
         history.sequence_after(6)

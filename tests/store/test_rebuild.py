@@ -14,6 +14,7 @@ from tests.store.model import (
     Model,
     State,
     Writes,
+    complete,
     contents,
     in_order,
     new_store,
@@ -134,7 +135,7 @@ def test_nothing_is_visible_before_the_commit() -> None:
     store = new_store({b"/a": Record(b"/a", b"", 1, 1, 1)})
     rebuild = store.rebuild(9, "f")
     rebuild.add([Record(b"/b", b"", 9, 9, 1)])
-    rebuild.finish()
+    complete(rebuild)
     assert list(contents(store)) == [b"/a"]
     assert (store.revision, store.epoch) == (1, "e")
 
@@ -164,7 +165,7 @@ def test_a_read_that_etcd_would_not_give_is_refused(pages: list[list[Record]], w
     with pytest.raises(OutOfOrder):
         rebuild.add(pages[-1])
     rebuild.add([C])
-    rebuild.finish()
+    complete(rebuild)
     store.commit(rebuild)
     assert list(contents(store)) == [*(record.key for page in pages[:-1] for record in page), b"/c"]
     assert rebuild.count == store.count
@@ -184,7 +185,7 @@ def test_a_read_compared_with_a_state_that_is_gone_is_refused() -> None:
     store = new_store({b"/a": A}, revision=5)
     rebuild = store.rebuild(9, "e")
     rebuild.add([A])
-    rebuild.finish()
+    complete(rebuild)
     b = Record(b"/b", b"", 6, 6, 1)
     store.apply(6, [Event(b)])
     with pytest.raises(OutOfOrder, match="changed"):
