@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary, ref
@@ -70,12 +70,12 @@ class Selection:
     prev_kv: bool = False
     only: Literal["put", "delete"] | None = None
 
-    def events(self, batch: Batch) -> list[Event]:
-        """The events of `batch` that it wants."""
+    def of(self, events: Sequence[Event]) -> list[Event]:
+        """Those of `events` that it wants."""
         keys, only = self.keys, self.only
         return [
             event
-            for event in batch.events
+            for event in events
             if event.kv.key in keys and (only is None or event.deleted == (only == "delete"))
         ]
 
@@ -90,18 +90,18 @@ class BatchLines:
     def of(self, batch: Batch, selection: Selection) -> Iterator[bytes]:
         """The line of `batch` in pieces; none when nothing in it was selected.
 
-        A resync is always told, even if nothing is left of it: the reader must know.
+        A resync is always told, even if nothing is left of it: the reader must know. A large batch is made
+        into pieces as they are asked for, about a millisecond each, some of them perhaps empty.
         """
         of, kept = self._kept.get((id(batch), selection), (None, b""))
         if of and of() is batch:  # or another one stood at this address
             if kept:
                 yield kept
             return
-        events = selection.events(batch)
-        if len(events) > PIECE_EVENTS:
-            yield from _pieces(batch, events, selection)
+        if len(batch.events) > PIECE_EVENTS:
+            yield from _pieces(batch, selection)
             return
-        line = b"".join(_pieces(batch, events, selection)) if events or batch.resync else b""
+        line = b"".join(_pieces(batch, selection))
         self._keep(batch, selection, line)
         if line:
             yield line
@@ -116,16 +116,26 @@ class BatchLines:
             self._size -= len(gone)
 
 
-def _pieces(batch: Batch, events: list[Event], selection: Selection) -> Iterator[bytes]:
-    head = b'{"revision":%d,' % batch.revision
+def _pieces(batch: Batch, selection: Selection) -> Iterator[bytes]:
+    head = b'{"revision":%d,"events":[' % batch.revision
     if batch.resync:
         # The epoch may be a new one: the reader needs it to resume from here.
-        head += b'"resync":true,"epoch":%b,' % orjson.dumps(batch.epoch)
-    yield head + b'"events":['
-    for start in range(0, len(events), PIECE_EVENTS):
-        piece = b",".join([_event(event, selection) for event in events[start : start + PIECE_EVENTS]])
-        yield b"," + piece if start else piece
-    yield b"]}\n"
+        yield b'{"revision":%d,"resync":true,"epoch":%b,"events":[' % (
+            batch.revision,
+            orjson.dumps(batch.epoch),
+        )
+        head = b""
+    begun = batch.resync
+    for start in range(0, len(batch.events), PIECE_EVENTS):
+        events = selection.of(batch.events[start : start + PIECE_EVENTS])
+        piece = b",".join([_event(event, selection) for event in events])
+        if piece:
+            yield head + piece
+            head, begun = b",", True
+        else:
+            yield b""
+    if begun:
+        yield b"]}\n"
 
 
 def _event(event: Event, selection: Selection) -> bytes:

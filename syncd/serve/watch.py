@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from syncd.serve.context import Context
-from syncd.serve.encode import Selection
+from syncd.serve.encode import PIECE_EVENTS, Selection
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEYS, READ, Params
@@ -135,10 +135,12 @@ class _Watch:
             event_id = f"{batch.epoch}/{batch.revision}"
             begun = False
             for piece in self._context.batch_lines.of(batch, self._selection):
-                if not begun:
+                if piece and not begun:
                     await self._lines.begin_line(event_id)
                     begun = True
                 await self._lines.add(piece)
+                if len(batch.events) > PIECE_EVENTS:
+                    await asyncio.sleep(0)  # the next piece is work
             if begun:
                 await self._lines.end_line()
                 self._quiet_since = self._context.clock()

@@ -23,7 +23,7 @@ _mod_revision = attrgetter("mod_revision")
 
 
 class Rebuild:
-    """The state of a range at `revision` in the making: `blocks`, and `events` that lead there, once `finished`."""
+    """The state of a range at `revision` in the making; when `finished`, `blocks` and `events` are it."""
 
     def __init__(self, keys: KeyRange, old: Blocks, revision: int, epoch: str, *, first: bool) -> None:
         self.revision = revision

@@ -156,6 +156,11 @@ class Mirror:
         finally:
             self._syncing = None
         self._proved_at = began
+        replaced = rebuild.old.blocks.copy()
+        del rebuild
+        while replaced:  # freeing half a million values at once would take 50 ms
+            replaced.pop()
+            await slices.breath()
         self._read_took = self._clocks.now() - began
         self._count(self._counters.full_reads, reason)
         self._log.info(
