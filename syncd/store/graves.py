@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from syncd.records import Batch
 
 
@@ -12,7 +14,8 @@ class Graves:
         self.floor = 0
         """Deletions of batches before this one may have been forgotten."""
         self._limit = limit
-        self._keys: dict[bytes, int] = {}  # in the order of deletion
+        # By deletion. A plain dict would look for its first key behind all those taken out before it.
+        self._keys: OrderedDict[bytes, int] = OrderedDict()
 
     def note(self, batch: Batch, sequence: int) -> None:
         """Take in a batch, in order."""
@@ -20,11 +23,14 @@ class Graves:
         if keys:
             for event in batch.events:
                 keys.pop(event.kv.key, None)
-        for event in batch.events:
-            if event.deleted:
-                keys[event.kv.key] = sequence
+        deleted = [event.kv.key for event in batch.events if event.deleted]
+        for key in deleted[max(len(deleted) - self._limit, 0) :]:
+            keys[key] = sequence
+        if len(deleted) > self._limit:
+            self.floor = sequence + 1
         while len(keys) > self._limit:
-            self.floor = keys.pop(next(iter(keys))) + 1
+            _, at = keys.popitem(last=False)
+            self.floor = max(self.floor, at + 1)
 
     def since(self, sequence: int) -> list[bytes]:
         """The keys deleted by the batches from `sequence` (at least `floor`) on."""
