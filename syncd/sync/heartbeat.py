@@ -5,8 +5,9 @@ progress request: the watch is complete up to its revision, as of the moment it 
 
 Until 3.4.24 and 3.5.7 such an answer may overtake events that etcd still has in its queues, or that a
 watch which is catching up has not even looked for. There, an answer is only a *candidate*, believed
-when an event past its revision arrives (events are ordered), or when another answer follows after a
-while without any event: long enough for queues (microseconds) and for a catch-up of that many revisions.
+when an event past its revision arrives (events are ordered), or when another one follows that was asked for
+after a while without any event: long enough for queues (microseconds) and for a catch-up of that many
+revisions.
 """
 
 from __future__ import annotations
@@ -110,20 +111,21 @@ class Heartbeat:
         candidate.quiet_since = now
         return None
 
-    def answer(self, now: float, revision: int, *, synchronised: bool) -> Proof | None:
-        """A progress answer arrived; what is proved by it, if anything."""
+    def answer(self, now: float, revision: int, *, synchronised: bool, asked: bool) -> Proof | None:
+        """A progress answer or, not `asked` for, a periodic notification arrived; what it proves, if any."""
         self._heard = now
-        asked = self._asked.popleft() if self._asked else None
-        if asked is None:
-            # A periodic notification, unasked: etcd held nothing back when it was sent, whenever that was.
+        if not asked or not self._asked:
+            # Unasked: etcd held nothing back when it was sent, whenever that was.
             return Proof(revision, self._opened) if synchronised else None
+        asked_at = self._asked.popleft()
         self._behind = 0
-        proof = Proof(revision, asked)
+        proof = Proof(revision, asked_at)
         if synchronised:
             return proof
         self.next = min(self.next, now + SETTLE)
         before = self._candidate
-        if before and now - before.quiet_since >= SETTLE and before.quiet_since >= self._settled_at:
+        # When it was asked, not when it arrived: on a slow road answers to one moment come far apart.
+        if before and asked_at >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:
             self._candidate = _Candidate(proof, now)
             return before.proof
         if before is None or before.quiet_since < self._settled_at:

@@ -222,7 +222,9 @@ class Mirror:
                     )
             elif result.is_progress:
                 synchronised = stream.is_synchronised(result)
-                self._proved(heartbeat.answer(now(), result.header.revision, synchronised=synchronised))
+                asked = result.watch_id < 0  # a periodic notification carries the watch's own, 0
+                revision = result.header.revision
+                self._proved(heartbeat.answer(now(), revision, synchronised=synchronised, asked=asked))
             else:
                 heartbeat.heard(now())
 
