@@ -45,7 +45,7 @@ async def full_read(
     pager = Pager(keys, page_bytes)
     first = pager.parts[0]
     page = await _fetch(gateway, pager, _request(first), 0)
-    reading = _Reading(pager, begin(page.header), progress, slices)
+    reading = _Reading(pager, page.header.cluster_id, begin(page.header), progress, slices)
     fetches: dict[asyncio.Task[Page], Part] = {}
     with _plain_errors():
         async with asyncio.TaskGroup() as group:
@@ -79,8 +79,14 @@ class _Reading:
     """What has come in so far."""
 
     def __init__(
-        self, pager: Pager, rebuild: Rebuild, progress: Callable[[int, int], None], slices: Slices
+        self,
+        pager: Pager,
+        cluster_id: int,
+        rebuild: Rebuild,
+        progress: Callable[[int, int], None],
+        slices: Slices,
     ) -> None:
+        self._cluster_id = cluster_id
         self.rebuild = rebuild
         self._pager = pager
         self._progress = progress
@@ -92,6 +98,9 @@ class _Reading:
 
     def answered(self, part: Part, page: Page) -> None:
         """Plan what to ask for after `page`."""
+        if page.header.cluster_id != self._cluster_id:
+            # The same revision there is another state: endpoints of two clusters, or one that was replaced.
+            raise MalformedAnswer(page.url, "a page of another cluster than the first page's")
         if page.more and not len(page):
             raise MalformedAnswer(page.url, "a page without keys says that there are more")
         self._pager.answered(
