@@ -10,7 +10,7 @@ CAP = 30.0
 FACTOR = 2.0
 
 HEALTHY_AFTER = 60.0
-"""Seconds a stream must have lived before the next failure counts as the first again."""
+"""Seconds without a failure, in one stream or in several, before the next one counts as the first again."""
 
 
 def backoff(draw: random.Random) -> Iterator[float]:

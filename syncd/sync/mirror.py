@@ -114,8 +114,8 @@ class Mirror:
         """Mirror until cancelled."""
         delays = backoff(self._draw)
         reread = None if self.store.ready else "initial"
+        began = self._clocks.now()
         while True:
-            began = self._clocks.now()
             try:
                 if reread:
                     await self._read(reread)
@@ -124,12 +124,13 @@ class Mirror:
             except SyncdError as error:
                 decided = reaction(error)
                 if decided.reread:
-                    reread = decided.reason
+                    reread = reread or decided.reason  # one that has to begin again is still the same
                 if self._clocks.now() - began > HEALTHY_AFTER:
                     delays = backoff(self._draw)
                 pause = next(delays)
                 self._failed(error, decided, pause)
                 await asyncio.sleep(pause)
+                began = self._clocks.now()
             else:
                 self._count(self._counters.watch_reconnects, "reopened")
 

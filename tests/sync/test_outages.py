@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from structlog.testing import capture_logs
 
+from syncd.gateway import Gateway, Page
+from syncd.keyrange import KeyRange
+from syncd.sync import mirror
+from syncd.sync.backoff import backoff
 from tests.etcd import Etcd
 from tests.proxy import Proxy
+from tests.store.model import contents
 from tests.sync.harness import HEARTBEAT, mirrored
 
 
@@ -188,6 +194,53 @@ async def test_etcd_unreachable_at_the_start_is_waited_for(new_etcd: Etcd) -> No
             await range_.until(lambda: range_.mirror.status().error is None)
             assert range_.full_reads == {"initial": 1}
     assert len([line for line in lines if line["log_level"] != "debug"]) <= 4
+
+
+class SwitchedOnce(Gateway):
+    """The gateway; goes to the other endpoint just before the second page of the first read."""
+
+    pages = 0
+
+    async def range_page(self, keys: KeyRange, *, limit: int, revision: int) -> Page:
+        """As ever, but for the second."""
+        self.pages += 1
+        if self.pages == 2:
+            self.avoid(self.endpoints.current.url)
+        return await super().range_page(keys, limit=limit, revision=revision)
+
+
+async def test_pages_of_two_clusters_are_never_mixed(new_etcd: Etcd) -> None:
+    """Endpoints of two clusters, by mistake: what is served is the one or the other, never some of both."""
+    with Etcd() as stranger:
+        for etcd, value in ((new_etcd, "ours"), (stranger, "theirs")):
+            etcd.txn_put([(f"/a/{i:04}", value) for i in range(1_000)], ops=100)
+        async with mirrored(
+            new_etcd.endpoint, stranger.endpoint, page_bytes=16 << 10, kind=SwitchedOnce
+        ) as range_:
+            await range_.until(lambda: range_.store.ready)
+            values = {record.value for record in contents(range_.store).values()}
+            assert values in ({b"ours"}, {b"theirs"})
+            assert range_.store.count == 1_000
+
+
+async def test_after_a_healthy_while_a_failure_is_the_first_again(
+    new_etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without duplex, where streams are short by nature, pauses do not grow from outage to outage."""
+    begun: list[random.Random] = []
+
+    def noted(draw: random.Random) -> Iterator[float]:
+        begun.append(draw)
+        return backoff(draw)
+
+    monkeypatch.setattr(mirror, "backoff", noted)
+    monkeypatch.setattr(mirror, "HEALTHY_AFTER", HEARTBEAT)
+    async with Proxy(new_etcd.port) as proxy, mirrored(proxy.url, duplex="off") as range_:
+        await range_.until(lambda: range_.reconnects.get("reopened", 0) >= 8)
+        assert len(begun) == 1
+        assert set(range_.reconnects) == {"reopened"}
+        proxy.refuse()
+        await range_.until(lambda: len(begun) == 2)
 
 
 async def test_a_dead_endpoint_is_left_for_one_that_lives(new_etcd: Etcd) -> None:
