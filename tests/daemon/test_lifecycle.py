@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
@@ -82,6 +83,17 @@ def test_streams_end_properly(daemon: Daemon, new_etcd: Etcd) -> None:
         assert time.monotonic() - began < 2.5  # two, and the time that Python takes to end
         with pytest.raises((CutError, ConnectionResetError)):
             list(stuck.documents())
+    daemon.assert_no_traceback()
+
+
+def test_who_comes_while_it_stops(daemon: Daemon) -> None:
+    """Whoever connects in that moment is answered, refused or cut off, but never left waiting."""
+    with daemon.stream("watch", prefix="/"):
+        daemon.signal(SIGTERM)
+        for _ in range(20):
+            with suppress(OSError, CutError), daemon.stream("watch", prefix="/") as stream:
+                list(stream.lines())
+    assert daemon.wait() == 0
     daemon.assert_no_traceback()
 
 

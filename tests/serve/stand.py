@@ -136,7 +136,7 @@ class Stand:
             version="1.2.3",
             started=self.clock(),
         )
-        self._closed: asyncio.Event
+        self._closed = asyncio.Event()
 
     @property
     def source(self) -> Kept:
@@ -177,12 +177,11 @@ class Stand:
         wait_until(lambda: self.context.readers == count, f"{count} readers")
 
     def stop(self) -> None:
-        """Stop the server as the daemon does."""
-        self.on_loop(self._closed.set)
+        """Tell the server to stop, as the daemon does; it may have done so already."""
+        self.loop.call_soon_threadsafe(self._closed.set)
 
     async def serve(self, started: threading.Event) -> None:
         """Serve until `stop`."""
-        self._closed = asyncio.Event()
         try:
             with bound(self.socket, 0o600, None) as listener:
                 async with Server(self.context, listener):
@@ -216,8 +215,7 @@ def serving(*kept: Kept) -> Iterator[Stand]:
         try:
             yield stand
         finally:
-            if thread.is_alive():
-                stand.stop()
+            stand.stop()
             thread.join(SECONDS)
             stand.loop.run_until_complete(stand.loop.shutdown_asyncgens())
             stand.loop.close()
