@@ -290,7 +290,7 @@ def main() -> None:
             percentile(latencies, 99),
             30.0,
             "ms",
-            f"{len(latencies)} reads, p50 {percentile(latencies, 50):.2f}, max {1000 * max(latencies):.1f} ms",
+            f"{len(latencies)} reads; p50 {percentile(latencies, 50):.2f}, max {1000 * max(latencies):.1f}",
         )
         out.print("put to event")
         ours, theirs = watch_latencies(etcd, "/small/")

@@ -12,7 +12,14 @@ import aiohttp
 
 from syncd.config import Etcd
 from syncd.gateway.credentials import Credentials
-from syncd.gateway.errors import CredentialsUnusable, MalformedAnswer, Unreachable, unary_error
+from syncd.gateway.errors import (
+    Code,
+    CredentialsUnusable,
+    MalformedAnswer,
+    MessageTooLarge,
+    Unreachable,
+    unary_error,
+)
 
 BODY_LIMIT = 256 << 20
 """Bytes of one unary answer. A page is sized far below it; this only bounds what a strange server can do."""
@@ -89,13 +96,14 @@ class Transport:
 
 
 async def read_limited(url: str, response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, or MalformedAnswer when it passes BODY_LIMIT."""
+    """The whole body, or MessageTooLarge when it passes BODY_LIMIT: fewer keys at a time may fit."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
         if size > BODY_LIMIT:
-            raise MalformedAnswer(url, f"an answer of more than {BODY_LIMIT} bytes")
+            text = f"an answer larger than max ({BODY_LIMIT} bytes are read)"
+            raise MessageTooLarge(url, Code.RESOURCE_EXHAUSTED, text)
     return b"".join(chunks)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary, ref
@@ -13,14 +13,15 @@ import orjson
 
 from syncd.keyrange import KeyRange
 from syncd.records import Batch, Event, Record
-from syncd.store import Block
+from syncd.store import Block, Resync
 from syncd.store.blocks import each
 
 LINES_KEPT = 8 << 20
 """Bytes of batch lines kept: readers that are up to date all want the same few newest ones."""
 
 PIECE_EVENTS = 500
-"""Events encoded at a time, about 1 ms."""
+PIECE_BYTES = 1 << 20
+"""Events, and bytes of values, encoded at a time: about 1 ms, and little memory for each reader."""
 
 
 def record_json(record: Record) -> bytes:
@@ -44,16 +45,18 @@ class BlockLines:
         self._lines: WeakKeyDictionary[Block, bytes] = WeakKeyDictionary()
         self._used = False
 
-    def of(self, block: Block, low: int, high: int) -> bytes:
-        """The lines of the records `low` to `high` of `block`."""
+    def of(self, block: Block, low: int, high: int) -> Iterator[bytes]:
+        """The lines of the records `low` to `high` of `block`, in pieces."""
         self._used = True
-        if high - low != len(block):
-            return b"".join(map(record_line, each([(block, low, high)])))
-        lines = self._lines.get(block)
+        if block.size > PIECE_BYTES:
+            yield from map(record_line, each([(block, low, high)]))
+            return
+        lines = self._lines.get(block) if high - low == len(block) else None
         if lines is None:
             lines = b"".join(map(record_line, each([(block, low, high)])))
-            self._lines[block] = lines
-        return lines
+            if high - low == len(block):
+                self._lines[block] = lines
+        yield lines
 
     def forget(self) -> None:
         """Give the memory back if nothing was asked for since the last call."""
@@ -99,9 +102,13 @@ class BatchLines:
                 yield kept
             return
         if len(batch.events) > PIECE_EVENTS:
-            yield from _pieces(batch, selection)
+            yield from _line(batch, _chunks(batch.events), selection)
             return
-        line = b"".join(_pieces(batch, selection))
+        chunks = list(_chunks(batch.events))
+        if len(chunks) > 1:
+            yield from _line(batch, chunks, selection)
+            return
+        line = b"".join(_line(batch, chunks, selection))
         self._keep(batch, selection, line)
         if line:
             yield line
@@ -116,19 +123,24 @@ class BatchLines:
             self._size -= len(gone)
 
 
-def _pieces(batch: Batch, selection: Selection) -> Iterator[bytes]:
+def resync_line(resync: Resync, selection: Selection) -> Iterator[bytes]:
+    """The line of a resync in pieces, some of them perhaps empty, made as they are asked for."""
+    return _line(resync, resync.chunks, selection)
+
+
+def _line(batch: Batch | Resync, chunks: Iterable[Sequence[Event]], selection: Selection) -> Iterator[bytes]:
     head = b'{"revision":%d,"events":[' % batch.revision
-    if batch.resync:
+    resync = isinstance(batch, Resync) or batch.resync
+    if resync:
         # The epoch may be a new one: the reader needs it to resume from here.
         yield b'{"revision":%d,"resync":true,"epoch":%b,"events":[' % (
             batch.revision,
             orjson.dumps(batch.epoch),
         )
         head = b""
-    begun = batch.resync
-    for start in range(0, len(batch.events), PIECE_EVENTS):
-        events = selection.of(batch.events[start : start + PIECE_EVENTS])
-        piece = b",".join([_event(event, selection) for event in events])
+    begun = resync
+    for chunk in chunks:
+        piece = b",".join([_event(event, selection) for event in selection.of(chunk)])
         if piece:
             yield head + piece
             head, begun = b",", True
@@ -136,6 +148,19 @@ def _pieces(batch: Batch, selection: Selection) -> Iterator[bytes]:
             yield b""
     if begun:
         yield b"]}\n"
+
+
+def _chunks(events: Sequence[Event]) -> Iterator[list[Event]]:
+    chunk: list[Event] = []
+    size = 0
+    for event in events:
+        chunk.append(event)
+        size += len(event.kv.value) + (len(event.prev.value) if event.prev else 0)
+        if len(chunk) >= PIECE_EVENTS or size >= PIECE_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _event(event: Event, selection: Selection) -> bytes:

@@ -15,6 +15,7 @@ from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEY, KEYS, READ, Params
 from syncd.serve.source import Source
 from syncd.serve.stream import Lines
+from syncd.store import View
 from syncd.store.blocks import each
 
 
@@ -28,7 +29,7 @@ async def value(request: web.Request) -> web.Response:
     if record is None:
         raise ApiError("not_found", f"no such key: {key.decode('utf-8', 'backslashreplace')!r}")
     fields = headers(source)
-    fields["ETag"] = etag = f'"{record.mod_revision}"'
+    fields["ETag"] = etag = _etag(source, record.mod_revision)
     if _matches(request, etag):
         return web.Response(status=304, headers=fields)
     fields |= {
@@ -52,17 +53,19 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
     source = context.source(request, keys)
     await require(source, params)
     fields = headers(source)
-    fields["ETag"] = etag = f'"{source.store.changed_revision}"'
+    fields["ETag"] = etag = _etag(source, source.store.changed_revision)
     if _matches(request, etag):
         return web.Response(status=304, headers=fields)
+    view = source.store.view()
     lines = await Lines.begin(request, fields)
-    await send_snapshot(lines, source, keys, None if keys_only else context.block_lines)
+    await send_snapshot(lines, source, view, keys, None if keys_only else context.block_lines)
     return await lines.end()
 
 
-async def send_snapshot(lines: Lines, source: Source, keys: KeyRange, encoded: BlockLines | None) -> int:
-    """The snapshot's lines: head, records, end; the revision it is of. `encoded` None: keys only."""
-    view = source.store.view()
+async def send_snapshot(
+    lines: Lines, source: Source, view: View, keys: KeyRange, encoded: BlockLines | None
+) -> None:
+    """The lines of `keys` in `view`: head, records, end. `encoded` None: keys only."""
     slices = view.slices(keys)
     count = sum(high - low for _, low, high in slices)
     state, age = source.freshness()
@@ -73,11 +76,17 @@ async def send_snapshot(lines: Lines, source: Source, keys: KeyRange, encoded: B
             records = each([(block, low, high)])
             await lines.lines(b"".join(record_line(record, keys_only=True) for record in records))
         else:
-            await lines.lines(encoded.of(block, low, high))
+            for piece in encoded.of(block, low, high):
+                await lines.lines(piece)
         # Writing into a buffer that has room does not give way to others, and encoding is work.
         await asyncio.sleep(0)
     await lines.line(_json_line({"end": True, "count": count}))
-    return view.revision
+
+
+def _etag(source: Source, revision: int) -> str:
+    """The revision; with the epoch, once that has changed: then the same number may be another state."""
+    store = source.store
+    return f'"{revision}-{store.epoch}"' if store.moved else f'"{revision}"'
 
 
 def _matches(request: web.Request, etag: str) -> bool:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Literal, cast
 
 import orjson
 from aiohttp import web
 
+from syncd.records import Batch
 from syncd.serve.context import Context
-from syncd.serve.encode import PIECE_EVENTS, Selection
+from syncd.serve.encode import Selection, resync_line
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEYS, READ, Params
 from syncd.serve.reads import send_snapshot
 from syncd.serve.source import Source
 from syncd.serve.stream import Lines
-from syncd.store import Cursor, HistoryLost
+from syncd.store import Cursor, HistoryLost, Resync
 
 DEFAULT_HEARTBEAT_MS = 5000
 MIN_HEARTBEAT_MS = 100
@@ -49,6 +51,8 @@ async def watch(request: web.Request) -> web.StreamResponse:
         raise ApiError("overloaded", f"{context.readers} watches are open, that is the limit; share one")
     if with_snapshot:
         revision = epoch = None  # after a reconnection, Last-Event-ID would contradict it
+    # No gap and no overlap, and what the headers say: all of it is taken at one moment.
+    view, fields = source.store.view() if with_snapshot else None, headers(source)
     try:
         cursor = source.store.cursor(selection.keys, revision, epoch)
     except HistoryLost as error:
@@ -56,11 +60,11 @@ async def watch(request: web.Request) -> web.StreamResponse:
     events = "text/event-stream" in request.headers.get("Accept", "")
     context.readers += 1
     try:
-        lines = await Lines.begin(request, headers(source), events=events)
-        if with_snapshot:
-            # No gap and no overlap: the view is taken at the revision where the cursor stands.
-            await send_snapshot(lines, source, selection.keys, context.block_lines)
+        lines = await Lines.begin(request, fields, events=events)
+        if view:
+            await send_snapshot(lines, source, view, selection.keys, context.block_lines)
             await lines.flush()
+            view = None  # it holds the whole state of that moment
         await _Watch(context, source, cursor, selection, heartbeat_ms / 1000, lines).run()
         return await lines.end()
     finally:
@@ -130,22 +134,28 @@ class _Watch:
 
     async def _send_batches(self) -> bool:
         """Whether there were any batches, and perhaps are more; not all of them make lines."""
+        if self._cursor.behind:
+            resync = self._cursor.resync()
+            await self._send(resync, resync_line(resync, self._selection))
+            return True
         batches = self._cursor.read(BATCHES)
         for batch in batches:
-            event_id = f"{batch.epoch}/{batch.revision}"
-            begun = False
-            for piece in self._context.batch_lines.of(batch, self._selection):
-                if piece and not begun:
-                    await self._lines.begin_line(event_id)
-                    begun = True
-                await self._lines.add(piece)
-                if len(batch.events) > PIECE_EVENTS:
-                    await asyncio.sleep(0)  # the next piece is work
-            if begun:
-                await self._lines.end_line()
-                self._quiet_since = self._context.clock()
+            await self._send(batch, self._context.batch_lines.of(batch, self._selection))
         await self._lines.flush()
         return bool(batches)
+
+    async def _send(self, batch: Batch | Resync, line: Iterator[bytes]) -> None:
+        begun = False
+        for number, piece in enumerate(line):
+            if number:
+                await asyncio.sleep(0)  # each further piece was work
+            if piece and not begun:
+                await self._lines.begin_line(f"{batch.epoch}/{batch.revision}")
+                begun = True
+            await self._lines.add(piece)
+        if begun:
+            await self._lines.end_line()
+            self._quiet_since = self._context.clock()
 
     async def _send_progress(self) -> None:
         state, age = self._source.freshness()
@@ -159,6 +169,6 @@ class _Watch:
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
-        await self._lines.line(line, f"{self._source.store.epoch}/{revision}")
+        await self._lines.line(line, f"{self._cursor.epoch}/{revision}")
         await self._lines.flush()
         self._quiet_since = self._context.clock()

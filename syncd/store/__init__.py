@@ -8,7 +8,7 @@ cursor    a reader's place in the changes
 """
 
 from syncd.store.blocks import Block, cut
-from syncd.store.cursor import Cursor
+from syncd.store.cursor import Cursor, Resync
 from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder, StoreError
 from syncd.store.rebuild import Rebuild
 from syncd.store.store import Store, View
@@ -20,6 +20,7 @@ __all__ = [
     "HistoryLost",
     "OutOfOrder",
     "Rebuild",
+    "Resync",
     "Store",
     "StoreError",
     "View",

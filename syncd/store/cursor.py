@@ -8,15 +8,27 @@ since, which are remembered longer than whole events. Past that, HistoryLost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from syncd.keyrange import KeyRange
 from syncd.records import Batch, Event, Record
-from syncd.store.blocks import each
+from syncd.store.blocks import BLOCK_RECORDS, each
 from syncd.store.errors import HistoryLost
 
 if TYPE_CHECKING:
-    from syncd.store.store import Store
+    from syncd.store.store import Store, View
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """A `resync` batch whose events are made as they are asked for, a block's worth at a time."""
+
+    revision: int
+    epoch: str
+    chunks: Iterator[list[Event]]
 
 
 class Cursor:
@@ -37,23 +49,44 @@ class Cursor:
         at_end = self._sequence == self._store.history.end and not self._ahead
         return self._store.revision if at_end else self._revision
 
+    @property
+    def epoch(self) -> str:
+        """The epoch of `revision`."""
+        return self._epoch
+
+    @property
+    def behind(self) -> bool:
+        """Whether the history no longer reaches back to here: then `resync` gives what comes next."""
+        return not self._ahead and self._sequence < self._store.history.first
+
     def read(self, limit: int) -> list[Batch]:
         """The next batches, `limit` at most; none when there is nothing new. HistoryLost: see above."""
-        history = self._store.history
+        if self.behind:
+            resync = self.resync()
+            events = tuple(chain.from_iterable(resync.chunks))
+            return [Batch(resync.revision, events, resync.epoch, resync=True)]
         if self._ahead and not self._is_reached():
             return []
-        if self._sequence < history.first:
-            batches = [self._resync()]
-            self._sequence = history.end
-        else:
-            batches = history.since(self._sequence, limit)
-            self._sequence += len(batches)
+        batches = self._store.history.since(self._sequence, limit)
+        self._sequence += len(batches)
         if batches:
             self._revision = batches[-1].revision
             self._epoch = batches[-1].epoch
         else:
             self._revision = self.revision
         return batches
+
+    def resync(self) -> Resync:
+        """The difference between this place and now, which then is the place; HistoryLost: see above."""
+        store = self._store
+        if self._sequence < store.graves.floor:
+            raise HistoryLost(self._revision, store.history.oldest_revision)
+        # Revisions of another epoch cannot be compared: then everything counts as changed.
+        since = self._revision if self._epoch == store.epoch else 0
+        gone = [key for key in store.graves.since(self._sequence) if key in self._keys]
+        view = store.view()
+        self._sequence, self._revision, self._epoch = store.history.end, view.revision, view.epoch
+        return Resync(view.revision, view.epoch, _difference(view, self._keys, since, gone))
 
     def _is_reached(self) -> bool:
         """Whether the store has come to where this reader began; HistoryLost when it has jumped past that."""
@@ -66,23 +99,13 @@ class Cursor:
         self._ahead = False
         return True
 
-    def _resync(self) -> Batch:
-        store = self._store
-        if self._sequence < store.graves.floor:
-            raise HistoryLost(self._revision, store.history.oldest_revision)
-        # Revisions of another epoch cannot be compared: then everything counts as changed.
-        since = self._revision if self._epoch == store.epoch else 0
-        view = store.view()
-        changed = [
-            Event(record)
-            for block, low, high in view.slices(self._keys)
-            if max(block.mod_revisions()) > since
-            for record in each([(block, low, high)])
-            if record.mod_revision > since
+
+def _difference(view: View, keys: KeyRange, since: int, gone: list[bytes]) -> Iterator[list[Event]]:
+    for block, low, high in view.slices(keys):
+        if max(block.mod_revisions()) > since:
+            yield [Event(record) for record in each([(block, low, high)]) if record.mod_revision > since]
+    for start in range(0, len(gone), BLOCK_RECORDS):
+        yield [
+            Event(Record(key, mod_revision=view.revision), deleted=True)
+            for key in gone[start : start + BLOCK_RECORDS]
         ]
-        gone = [
-            Event(Record(key, mod_revision=store.revision), deleted=True)
-            for key in store.graves.since(self._sequence)
-            if key in self._keys
-        ]
-        return Batch(store.revision, (*changed, *gone), store.epoch, resync=True)

@@ -47,6 +47,8 @@ class Store:
         """The revision of the last change of anything in the range."""
         self.history = History(history_events, history_bytes)
         self.graves = Graves(history_events)
+        self.moved = False
+        """Whether the epoch has changed since the first read."""
         self._blocks = Blocks([])
         self._shared = False
         self._listeners: set[Callable[[], None]] = set()
@@ -126,6 +128,7 @@ class Store:
         self._blocks, self._shared = Blocks(rebuild.blocks), False
         self.revision, self.epoch = rebuild.revision, rebuild.epoch
         batch = None
+        self.moved |= moved and not first
         if first:
             self.changed_revision = rebuild.revision
         elif rebuild.events or moved:

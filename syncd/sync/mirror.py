@@ -122,6 +122,10 @@ class Mirror:
                     reread = None
                 await self._watch()
             except SyncdError as error:
+                task = asyncio.current_task()
+                if task and task.cancelling():
+                    # Cancelled in the same turn in which a page failed: before 3.13 a TaskGroup forgets that.
+                    raise asyncio.CancelledError from error
                 decided = reaction(error)
                 if decided.reread:
                     reread = reread or decided.reason  # one that has to begin again is still the same

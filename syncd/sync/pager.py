@@ -62,7 +62,8 @@ class Pager:
 
     def too_large(self, limit: int) -> int:
         """The limit to use instead of `limit`, whose page passed a message size limit."""
-        self._page_bytes = max(self._page_bytes // 2, 1)
+        if self.total is not None:  # the first page was asked for blindly, and says nothing
+            self._page_bytes = max(self._page_bytes // 2, 1)
         self._limit = min(self._limit, limit // 2)
         return limit // 2
 

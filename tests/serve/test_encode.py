@@ -6,6 +6,7 @@ import weakref
 from base64 import b64decode
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,17 @@ from hypothesis import strategies as st
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Batch, Event, Record
 from syncd.serve import encode
-from syncd.serve.encode import PIECE_EVENTS, BatchLines, BlockLines, Selection, record_json, record_line
-from syncd.store import Block
+from syncd.serve.encode import (
+    PIECE_BYTES,
+    PIECE_EVENTS,
+    BatchLines,
+    BlockLines,
+    Selection,
+    record_json,
+    record_line,
+    resync_line,
+)
+from syncd.store import Block, Resync
 from tests.serve.local import record_bytes
 
 EVERYTHING = Selection(prefix_range(b""))
@@ -94,26 +104,52 @@ def test_lines_of_a_block(records: list[Record], data: st.DataObject) -> None:
     low = data.draw(st.integers(0, len(block) - 1))
     high = data.draw(st.integers(low + 1, len(block)))
     for _ in range(2):
-        assert blocks.of(block, 0, len(block)) == b"".join(map(record_line, records))
-        assert blocks.of(block, low, high) == b"".join(map(record_line, records[low:high]))
+        assert b"".join(blocks.of(block, 0, len(block))) == b"".join(map(record_line, records))
+        assert b"".join(blocks.of(block, low, high)) == b"".join(map(record_line, records[low:high]))
     blocks.forget()
     blocks.forget()
-    assert blocks.of(block, 0, len(block)) == b"".join(map(record_line, records))
+    assert b"".join(blocks.of(block, 0, len(block))) == b"".join(map(record_line, records))
 
 
 def test_block_lines_are_kept_while_they_are_used() -> None:
     """The second reader gets the same bytes; they go when a while passes without one, or with the block."""
     block, lines = Block.of([Record(b"/a"), Record(b"/b")]), BlockLines()
-    first = lines.of(block, 0, 2)
+    [first] = lines.of(block, 0, 2)
     lines.forget()
-    assert lines.of(block, 0, 2) is first
+    [second] = lines.of(block, 0, 2)
+    assert second is first
     lines.forget()
     lines.forget()
-    assert lines.of(block, 0, 2) is not first
+    [third] = lines.of(block, 0, 2)
+    assert third is not first
     gone = weakref.ref(block)
     del block
     gc.collect()
     assert gone() is None
+
+
+def test_a_block_of_large_values_comes_record_by_record() -> None:
+    """So that a slow reader holds one value, not a block of them; and nothing of it is kept."""
+    records = [Record(b"/%d" % number, b"x" * PIECE_BYTES) for number in range(3)]
+    pieces = [*BlockLines().of(Block.of(records), 0, 3)]
+    assert pieces == [record_line(record) for record in records]
+
+
+def test_a_batch_of_large_values_comes_in_pieces() -> None:
+    """Together they are the same line."""
+    events = tuple(Event(Record(b"/%d" % number, b"x" * PIECE_BYTES, 1, 1, 1)) for number in range(3))
+    pieces = [*BatchLines().of(Batch(1, events, "e"), Selection(prefix_range(b"/")))]
+    assert len(pieces) == 4
+    assert [event["kv"]["key"] for event in orjson.loads(b"".join(pieces))["events"]] == ["/0", "/1", "/2"]
+
+
+def test_a_resync_made_bit_by_bit_is_the_line_of_the_batch_that_it_is() -> None:
+    """Whether the store makes it at once or the reader is sent it in pieces."""
+    events = [Event(Record(b"/a", b"1", 1, 1, 1)), Event(Record(b"/b", mod_revision=2), deleted=True)]
+    selection = Selection(prefix_range(b"/"))
+    pieces = resync_line(Resync(2, "e", iter([[event] for event in events])), selection)
+    whole = BatchLines().of(Batch(2, tuple(events), "e", resync=True), selection)
+    assert b"".join(pieces) == b"".join(whole)
 
 
 def test_puts_and_deletes() -> None:

@@ -92,6 +92,18 @@ def test_if_none_match(stand: Stand, given: str, status: int) -> None:
             assert answer.body == b""
 
 
+def test_a_tag_of_another_epoch_never_matches(stand: Stand) -> None:
+    """After etcd was restored, the same revision may be another value, and the old one must not be kept."""
+    before = stand.ask("/v1/value?key=/a").headers["etag"]
+    held = stand.source.store.view().get(b"/a")
+    assert held is not None
+    stand.on_loop(lambda: stand.source.fill({b"/a": b"other"}, revision=held.mod_revision, epoch="f"))
+    answer = stand.ask("/v1/value?key=/a", If_None_Match=before)
+    assert (answer.status, answer.body) == (200, b"other")
+    assert stand.ask("/v1/value?key=/a", If_None_Match=answer.headers["etag"]).status == 304
+    assert stand.ask("/v1/snapshot?prefix=/", If_None_Match=before).status == 200
+
+
 def test_tags_change_with_what_they_tag(stand: Stand) -> None:
     """A value's tag is its key's revision, a snapshot's the last revision that changed anything."""
     stand.write((b"/b", b"3"))
