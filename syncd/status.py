@@ -10,6 +10,28 @@ State = Literal["cold", "warm", "live", "stale"]
 STATES: tuple[State, ...] = ("cold", "warm", "live", "stale")
 
 
+READ_REASONS = ("initial", "compacted", "epoch", "behind", "contradiction")
+"""Why a range is read."""
+
+RECONNECT_REASONS = (
+    "unreachable",
+    "unavailable",
+    "malformed",
+    "disordered",
+    "lagging",
+    "auth",
+    "permission_denied",
+    "credentials",
+    "etcd_error",
+    "compacted",
+    "epoch",
+    "behind",
+    "contradiction",
+    "reopened",
+)
+"""Why a watch is opened anew."""
+
+
 class Syncing(msgspec.Struct, frozen=True):
     """A full read under way: `keys` of `count` are read (None before the first page)."""
 
@@ -18,12 +40,12 @@ class Syncing(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Counters(msgspec.Struct):
-    """What happened since the daemon started; counts only go up."""
+class Counters(msgspec.Struct, frozen=True):
+    """What happened since the daemon started; counts only go up, and are kept by reason."""
 
-    events_applied: int = 0
-    full_reads: dict[str, int] = {}
-    watch_reconnects: dict[str, int] = {}
+    events_applied: int
+    full_reads: dict[str, int]
+    watch_reconnects: dict[str, int]
 
 
 class HistoryStatus(msgspec.Struct, frozen=True):
@@ -35,13 +57,18 @@ class HistoryStatus(msgspec.Struct, frozen=True):
 
 
 class RangeStatus(msgspec.Struct, frozen=True):
-    """One range at one moment. `age` is seconds since its last proof, None when there was none yet."""
+    """One range at one moment.
+
+    `age` is seconds since its last proof, None when there was none yet. `lag` is how many revisions etcd was
+    ahead when it was last heard of.
+    """
 
     range: str
     state: State
     revision: int
     epoch: str
     age: float | None
+    lag: int
     keys: int
     bytes: int
     syncing: Syncing | None

@@ -101,6 +101,15 @@ class Text(Notation):
         return text
 
 
+class HostName(Notation):
+    """A host's name or address."""
+
+    def read(self, text: str) -> str:
+        if not _is_host(text):
+            raise ValueError("is no valid name of a host, such as etcd1.example")
+        return text
+
+
 class EndpointUrl(Notation):
     """Scheme, host and port of an etcd member; read into its one canonical form, without a final slash.
 
@@ -197,7 +206,9 @@ def why_unreadable(path: Path) -> str | None:
 
 def _is_host(text: str) -> bool:
     if ":" not in text:
-        return re.fullmatch(r"\w([\w.-]*[\w.])?", text) is not None
+        labels = text.removesuffix(".").split(".")
+        # What DNS allows, and Python's IDNA encoding: 1 to 63 characters, none of them odd.
+        return all(re.fullmatch(r"\w([\w-]{0,61}\w)?", label) for label in labels) and len(text) <= 253
     try:
         ipaddress.IPv6Address(text)
     except ValueError:

@@ -18,6 +18,7 @@ from syncd.config.notation import (
     FileMode,
     FilePath,
     GroupName,
+    HostName,
     InputFile,
     Size,
     SocketPath,
@@ -38,7 +39,7 @@ class TLS(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ca_file: ReadableFile | None = None
     cert_file: ReadableFile | None = None
     key_file: ReadableFile | None = None
-    server_name: Name | None = None
+    server_name: Annotated[str, HostName()] | None = None
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ errors       the tree of errors, from every shape that etcd gives them  (pure)
 
 from syncd.gateway.client import Gateway
 from syncd.gateway.errors import (
+    AnswerTooLong,
     Compacted,
     CredentialsUnusable,
     EtcdError,
@@ -29,6 +30,7 @@ from syncd.gateway.messages import Header, Page, WatchEvent, WatchResult
 from syncd.gateway.watch import WatchStream
 
 __all__ = [
+    "AnswerTooLong",
     "Compacted",
     "CredentialsUnusable",
     "EtcdError",

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from syncd.gateway.errors import GatewayError, Unreachable
+
 
 class Tokens:
     """The token of each endpoint, fetched single-flight."""
@@ -17,14 +19,27 @@ class Tokens:
     def __init__(self, authenticate: Callable[[str], Awaitable[str]]) -> None:
         self._authenticate = authenticate
         self._tokens: dict[str, str] = {}
-        self._lock = asyncio.Lock()
+        self._asked: dict[str, asyncio.Future[str]] = {}
 
     async def get(self, url: str) -> str:
-        """The token for the endpoint at `url`."""
-        async with self._lock:
-            if url not in self._tokens:
-                self._tokens[url] = await self._authenticate(url)
+        """The token for the endpoint at `url`; whoever waits shares the answer, also when it is an error."""
+        if url in self._tokens:
             return self._tokens[url]
+        if url in self._asked:
+            return await asyncio.shield(self._asked[url])
+        asked = self._asked[url] = asyncio.get_running_loop().create_future()
+        try:
+            token = self._tokens[url] = await self._authenticate(url)
+        except BaseException as error:
+            # Whoever waits learns it, too; one that was cancelled tells the others to ask for themselves.
+            asked.set_exception(error if isinstance(error, GatewayError) else Unreachable(url, "not asked"))
+            asked.exception()  # seen, even if nobody waits
+            raise
+        else:
+            asked.set_result(token)
+            return token
+        finally:
+            del self._asked[url]
 
     def reject(self, url: str, token: str | None) -> None:
         """`token` was refused there; unless it was replaced meanwhile, the next `get` fetches another."""

@@ -36,7 +36,7 @@ from syncd.gateway.messages import (
     decode,
     range_request,
 )
-from syncd.gateway.transport import Transport
+from syncd.gateway.transport import BODY_LIMIT, Transport
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
 
@@ -82,12 +82,13 @@ class Gateway:
         """Go on with another endpoint than the one at `url`, if there is one."""
         self.endpoints.failed(self.endpoints.at(url))
 
-    async def range_page(self, keys: KeyRange, *, limit: int, revision: int) -> Page:
+    async def range_page(self, keys: KeyRange, *, limit: int, revision: int, most: int = BODY_LIMIT) -> Page:
         """The first `limit` keys of an interval at `revision` (0: now).
 
-        Linearizable: a member cut off from its peers does not answer.
+        Linearizable: a member cut off from its peers does not answer. An answer of more than `most` bytes
+        is not read to its end, but raised as MessageTooLarge.
         """
-        return await self._range(range_request(keys, limit=limit, revision=revision))
+        return await self._range(range_request(keys, limit=limit, revision=revision), most)
 
     async def revision(self, keys: KeyRange) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read."""
@@ -118,6 +119,7 @@ class Gateway:
                 fall_back=wanted == "auto",
                 clock=self._clock,
             ) as stream:
+                endpoint.failures = 0
                 yield stream
         except (Unauthenticated, PermissionDenied):
             # Before 3.5.6, an unknown token on a watch reads as "permission denied".
@@ -127,21 +129,22 @@ class Gateway:
             self.endpoints.failed(endpoint)
             raise
 
-    async def _range(self, body: bytes) -> Page:
+    async def _range(self, body: bytes, most: int = BODY_LIMIT) -> Page:
         endpoint = self.endpoints.current
         url = endpoint.url
         try:
             path = await self._known(endpoint) + "/kv/range"
             headers = await self._headers(endpoint)
             try:
-                answer = await self._transport.call(url, path, body, headers)
+                answer = await self._transport.call(url, path, body, headers, most)
             except Unauthenticated:
                 # Expired, unknown after the member's restart, or older than the last change of users:
                 # all of them are cured by one fresh token, or by nothing that can be done here.
                 if not headers:
                     raise
                 self._tokens.reject(url, headers["Authorization"])
-                answer = await self._transport.call(url, path, body, await self._headers(endpoint))
+                headers = await self._headers(endpoint)
+                answer = await self._transport.call(url, path, body, headers, most)
             page = Page(url, answer)
         except (Unreachable, NoGateway, Unavailable, MalformedAnswer):
             self.endpoints.failed(endpoint)
@@ -165,7 +168,10 @@ class Gateway:
                     url, f"etcd refuses the password of user {self._etcd.user!r}"
                 ) from error
             raise
-        return decode(url, _auth, answer).token
+        token = decode(url, _auth, answer).token
+        if not (token and token.isascii() and token.isprintable()):
+            raise MalformedAnswer(url, "the token that etcd gave cannot be sent in a header")
+        return token
 
     async def _known(self, endpoint: Endpoint) -> str:
         """The prefix of the endpoint's gateway, found out once, together with etcd's version."""
@@ -178,9 +184,10 @@ class Gateway:
                 configured = self._etcd.api_prefix
                 candidates = PREFIXES if configured == "auto" else (configured,)
                 endpoint.prefix = await self._find_prefix(endpoint, candidates)
-                log.info(
-                    "etcd found", endpoint=endpoint.url, version=endpoint.version, prefix=endpoint.prefix
-                )
+                found = (endpoint.version, endpoint.prefix)
+                if found != endpoint.announced:
+                    endpoint.announced = found
+                    log.info("etcd found", endpoint=endpoint.url, version=found[0], prefix=found[1])
             return endpoint.prefix
 
     async def _find_prefix(self, endpoint: Endpoint, candidates: tuple[str, ...]) -> str:

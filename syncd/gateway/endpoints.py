@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-DUPLEX_RETRY = 3600.0
-"""Seconds for which a refused duplex stream is remembered: proxies get reconfigured."""
+DUPLEX_RETRY = 300.0
+"""Seconds for which a refused duplex stream is remembered: the member may have been slow just then, and
+proxies get reconfigured."""
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class Endpoint:
     """When (event-loop seconds) a duplex stream got no answer although a plain one did."""
     failures: int = 0
     """Failures in a row."""
+    announced: tuple[str, str] | None = None
+    """The version and prefix that the log was told last."""
 
     @property
     def synchronised(self) -> bool:

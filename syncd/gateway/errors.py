@@ -9,6 +9,7 @@
         ├── Compacted        the revision asked for is gone
         ├── FutureRevision   the revision asked for is not there yet: another history, or a lagging member
         ├── MessageTooLarge  the answer passed a size limit, gRPC's 4 MiB above all
+        │   └── AnswerTooLong  … or ours
         ├── Unauthenticated  the token is missing, bad or expired
         ├── PermissionDenied the user may not read this
         └── Unavailable      no leader, shutting down, overloaded: try again
@@ -85,6 +86,10 @@ class FutureRevision(EtcdError):
 
 class MessageTooLarge(EtcdError):
     """The answer passed a message size limit; ask for less at a time."""
+
+
+class AnswerTooLong(MessageTooLarge):
+    """The answer is larger than expected, and was not read to its end; etcd itself did not mind."""
 
 
 class Unauthenticated(EtcdError):

@@ -32,9 +32,7 @@ class Header(msgspec.Struct, frozen=True):
     """ResponseHeader: who answered, and at which revision of the whole key space."""
 
     cluster_id: int = 0
-    member_id: int = 0
     revision: Revision = 0
-    raft_term: int = 0
 
 
 class RangeAnswer(msgspec.Struct, frozen=True):
@@ -51,7 +49,6 @@ class StatusAnswer(msgspec.Struct, frozen=True):
 
     header: Header
     version: str = ""
-    leader: int = 0
 
 
 class VersionAnswer(msgspec.Struct, frozen=True):
@@ -94,6 +91,11 @@ class WatchResult(msgspec.Struct, frozen=True):
         """Whether this document only tells how far the watch is."""
         return not (self.created or self.events)
 
+    @property
+    def was_asked_for(self) -> bool:
+        """Whether it answers a progress request: a periodic notification carries the watch's own id, 0."""
+        return self.watch_id == -1
+
 
 class WatchDocument(msgspec.Struct):
     """The envelope: a result or an error."""
@@ -128,6 +130,8 @@ class Page:
         self.url = url
         """The endpoint that answered."""
         answer = decode(url, _range, body)
+        if answer.count < len(answer.kvs):
+            raise MalformedAnswer(url, f"a page of {len(answer.kvs)} keys says that there are {answer.count}")
         self.header = answer.header
         self.count = answer.count
         """Keys in the *asked* interval, whatever the limit was."""

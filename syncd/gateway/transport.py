@@ -13,10 +13,10 @@ import aiohttp
 from syncd.config import Etcd
 from syncd.gateway.credentials import Credentials
 from syncd.gateway.errors import (
+    AnswerTooLong,
     Code,
     CredentialsUnusable,
     MalformedAnswer,
-    MessageTooLarge,
     Unreachable,
     unary_error,
 )
@@ -49,12 +49,14 @@ class Transport:
         """Close every connection."""
         await self._session.close()
 
-    async def call(self, url: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        """POST `body` and return the answer's body, within the request deadline."""
+    async def call(
+        self, url: str, path: str, body: bytes, headers: Mapping[str, str], most: int = BODY_LIMIT
+    ) -> bytes:
+        """POST `body` and return the answer's body, of `most` bytes, within the request deadline."""
         with translated(url, f"{path}: no answer within {self.timeouts.request:g} s"):
             async with asyncio.timeout(self.timeouts.request):
                 async with self.request(url + path, body, headers) as response:
-                    answer = await read_limited(url, response)
+                    answer = await read_limited(url, response, most)
         if response.status != 200:
             raise unary_error(url, path, response.status, answer)
         return answer
@@ -95,15 +97,14 @@ class Transport:
         return self._credentials.server_name if self._credentials.context else None
 
 
-async def read_limited(url: str, response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, or MessageTooLarge when it passes BODY_LIMIT: fewer keys at a time may fit."""
+async def read_limited(url: str, response: aiohttp.ClientResponse, most: int = BODY_LIMIT) -> bytes:
+    """The whole body, or AnswerTooLong when it passes `most` bytes: fewer keys at a time may fit."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
-        if size > BODY_LIMIT:
-            text = f"an answer larger than max ({BODY_LIMIT} bytes are read)"
-            raise MessageTooLarge(url, Code.RESOURCE_EXHAUSTED, text)
+        if size > most:
+            raise AnswerTooLong(url, Code.RESOURCE_EXHAUSTED, f"an answer of more than {most} bytes")
     return b"".join(chunks)
 
 
@@ -125,5 +126,5 @@ def translated(url: str, late: str) -> Iterator[None]:
         raise Unreachable(url, str(error) or type(error).__name__) from error
     except aiohttp.ClientPayloadError as error:
         raise Unreachable(url, f"the connection was cut in the middle of an answer: {error}") from error
-    except aiohttp.ClientError as error:
+    except (aiohttp.ClientError, ValueError) as error:
         raise MalformedAnswer(url, f"not HTTP as expected: {type(error).__name__}: {error}") from error

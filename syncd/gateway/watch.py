@@ -27,9 +27,6 @@ from syncd.keyrange import KeyRange
 DUPLEX_PATIENCE = 2.0
 """Seconds to wait for the headers of a duplex stream beyond the connection: a gateway sends them at once."""
 
-_REQUESTED = -1
-"""The watch_id in an answer to a progress request; a periodic notification carries the watch's own, 0."""
-
 
 class WatchStream:
     """An open watch: `async for` over its results, in order.
@@ -73,7 +70,7 @@ class WatchStream:
 
         Periodic notifications always do: etcd sends them through the watch itself.
         """
-        return result.watch_id != _REQUESTED or self._endpoint.synchronised
+        return not result.was_asked_for or self._endpoint.synchronised
 
     def __aiter__(self) -> Self:
         return self

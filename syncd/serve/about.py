@@ -53,7 +53,9 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def nothing_here(request: web.Request) -> web.Response:
-    """Any other path."""
+    """Any other path or method."""
+    if request.path in {resource.canonical for resource in request.app.router.resources()}:
+        raise ApiError("bad_request", f"{request.method} {request.path}: only GET is understood here")
     raise ApiError(
         "not_found",
         f"{request.method} {request.path}: no such call; there are GET /v1/value, /v1/snapshot, /v1/watch, "

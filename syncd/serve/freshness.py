@@ -13,10 +13,10 @@ from syncd.serve.source import Source
 DEFAULT_WAIT_MS = 5000
 
 
-async def require(source: Source, params: Params) -> None:
-    """Wait until `source` is as fresh as `params` demand, or raise not_ready or too_stale."""
+async def require(source: Source, params: Params, least: int = 0) -> None:
+    """Wait until `source` is at `least`, and as fresh as `params` demand; or not_ready, too_stale."""
     max_age_ms = params.optional_integer("max_age_ms")
-    least = params.integer("min_revision", 0)
+    least = max(least, params.integer("min_revision", 0))
     wait = params.integer("wait_ms", DEFAULT_WAIT_MS, most=MAX_WAIT_MS) / 1000
     try:
         async with asyncio.timeout(wait):
@@ -25,6 +25,7 @@ async def require(source: Source, params: Params) -> None:
             if least:
                 await _reach(source, least)
     except TimeoutError as error:
+        must_be_ready(source)
         raise ApiError(
             "too_stale",
             f"revision {least or 'of etcd'} was not reached within {wait:g} s; "

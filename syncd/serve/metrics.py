@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -11,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from syncd.serve.context import Context
-from syncd.status import STATES
+from syncd.status import READ_REASONS, RECONNECT_REASONS, STATES
 
 
 def exposition(context: Context) -> tuple[bytes, str]:
@@ -36,6 +37,7 @@ class _Ranges(Collector):
         state = gauge("range_state", "1 for the state that the range is in, else 0", "state")
         revision = gauge("range_revision", "etcd's revision that the range is served at")
         age = gauge("range_age_seconds", "Seconds since the range was last proved current")
+        lag = gauge("range_lag_revisions", "Revisions that etcd was ahead when it was last heard of")
         keys = gauge("range_keys", "Keys in the range")
         size = gauge("range_bytes", "Bytes of keys and values in the range")
         events = counter("events_applied", "Events taken over from etcd")
@@ -47,14 +49,16 @@ class _Ranges(Collector):
             for each in STATES:
                 state.add_metric([name, each], float(status.state == each))
             revision.add_metric([name], status.revision)
-            if status.age is not None:
-                age.add_metric([name], status.age)
+            # Never proved: an alert on the age must see that.
+            age.add_metric([name], math.inf if status.age is None else status.age)
             keys.add_metric([name], status.keys)
             size.add_metric([name], status.bytes)
             events.add_metric([name], status.counters.events_applied)
-            for reason, count in status.counters.full_reads.items():
-                reads.add_metric([name, reason], count)
-            for reason, count in status.counters.watch_reconnects.items():
-                reconnects.add_metric([name, reason], count)
-        yield from (state, revision, age, keys, size, events, reads, reconnects)
+            lag.add_metric([name], status.lag)
+            # Every reason from the start: a counter that appears with its first count has no rate.
+            for reason in READ_REASONS:
+                reads.add_metric([name, reason], status.counters.full_reads.get(reason, 0))
+            for reason in RECONNECT_REASONS:
+                reconnects.add_metric([name, reason], status.counters.watch_reconnects.get(reason, 0))
+        yield from (state, revision, age, lag, keys, size, events, reads, reconnects)
         yield GaugeMetricFamily("syncd_readers", "Local watches that are open", value=self._context.readers)

@@ -46,7 +46,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
         raise ApiError("bad_request", "snapshot=true begins now: leave out from=, or the snapshot")
     context = Context.of(request)
     source = context.source(request, selection.keys)
-    await require(source, params)
+    await _reach(source, params, revision, epoch)
     if context.readers >= MAX_READERS:
         raise ApiError("overloaded", f"{context.readers} watches are open, that is the limit; share one")
     if with_snapshot:
@@ -69,6 +69,21 @@ async def watch(request: web.Request) -> web.StreamResponse:
         return await lines.end()
     finally:
         context.readers -= 1
+
+
+async def _reach(source: Source, params: Params, revision: int | None, epoch: str | None) -> None:
+    """Be fresh enough; a reader may have seen more, through its own writes, but only for a moment."""
+    if revision is None or epoch not in (None, source.store.epoch):
+        await require(source, params)
+        return
+    try:
+        await require(source, params, revision)
+    except ApiError as error:
+        if source.store.revision >= revision or error.code != "too_stale":
+            raise
+        oldest = source.store.history.oldest_revision
+        text = f"revision {revision} is yet to come here; was etcd restored to an older one? ({error})"
+        raise ApiError("compacted", text, oldest_revision=oldest) from error
 
 
 def _resume_point(request: web.Request, params: Params) -> tuple[int | None, str | None]:
@@ -113,18 +128,18 @@ class _Watch:
         try:
             while not closing.is_set():
                 moved.clear()
-                more = await self._send_batches()
-                due = self._quiet_since + self._heartbeat - clock()
-                if due <= 0:
-                    await self._send_progress()
-                elif more:
+                if await self._send_batches():
                     # Nothing of it may have been of interest, and then nothing above gave way to others.
                     await asyncio.sleep(0)
+                elif (due := self._quiet_since + self._heartbeat - clock()) <= 0:
+                    await self._send_progress()
                 else:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(due):
                             await moved.wait()
-            await self._send_batches()
+            while not self._cursor.at_end:
+                await self._send_batches()
+                await asyncio.sleep(0)
             await self._send_progress()
         except HistoryLost as error:
             refusal = ApiError("compacted", str(error), oldest_revision=error.oldest_revision)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from syncd.store.store import Store, View
 
 
+READ_SIZE = 1 << 20
+"""Bytes of batches, as the history counts, that a reader takes at a time: it holds them while it sends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resync:
     """A `resync` batch whose events are made as they are asked for, a block's worth at a time."""
@@ -40,14 +44,16 @@ class Cursor:
         self._sequence = sequence
         self._revision = revision
         self._epoch = store.epoch
-        # A reader may have read more, before a restart, than this store knows yet: its place is found later.
-        self._ahead = revision > store.revision
 
     @property
     def revision(self) -> int:
         """Everything up to this revision was read."""
-        at_end = self._sequence == self._store.history.end and not self._ahead
-        return self._store.revision if at_end else self._revision
+        return self._store.revision if self.at_end else self._revision
+
+    @property
+    def at_end(self) -> bool:
+        """Whether there is nothing more to read now."""
+        return self._sequence == self._store.history.end
 
     @property
     def epoch(self) -> str:
@@ -57,7 +63,7 @@ class Cursor:
     @property
     def behind(self) -> bool:
         """Whether the history no longer reaches back to here: then `resync` gives what comes next."""
-        return not self._ahead and self._sequence < self._store.history.first
+        return self._sequence < self._store.history.first
 
     def read(self, limit: int) -> list[Batch]:
         """The next batches, `limit` at most; none when there is nothing new. HistoryLost: see above."""
@@ -65,9 +71,7 @@ class Cursor:
             resync = self.resync()
             events = tuple(chain.from_iterable(resync.chunks))
             return [Batch(resync.revision, events, resync.epoch, resync=True)]
-        if self._ahead and not self._is_reached():
-            return []
-        batches = self._store.history.since(self._sequence, limit)
+        batches = self._store.history.since(self._sequence, limit, READ_SIZE)
         self._sequence += len(batches)
         if batches:
             self._revision = batches[-1].revision
@@ -87,17 +91,6 @@ class Cursor:
         view = store.view()
         self._sequence, self._revision, self._epoch = store.history.end, view.revision, view.epoch
         return Resync(view.revision, view.epoch, _difference(view, self._keys, since, gone))
-
-    def _is_reached(self) -> bool:
-        """Whether the store has come to where this reader began; HistoryLost when it has jumped past that."""
-        store = self._store
-        if store.epoch != self._epoch:
-            raise HistoryLost(self._revision, store.history.oldest_revision)
-        if store.revision < self._revision:
-            return False
-        self._sequence = store.history.sequence_after(self._revision)
-        self._ahead = False
-        return True
 
 
 def _difference(view: View, keys: KeyRange, since: int, gone: list[bytes]) -> Iterator[list[Event]]:

@@ -68,10 +68,16 @@ class History:
             del self._batches[: self._gone], self._revisions[: self._gone], self._sizes[: self._gone]
             self._gone = 0
 
-    def since(self, sequence: int, limit: int) -> list[Batch]:
-        """At most `limit` batches from `sequence` (at least `first`) on."""
+    def since(self, sequence: int, limit: int, size: int | None = None) -> list[Batch]:
+        """From `sequence` (at least `first`) on at most `limit` batches, past the first one `size` bytes."""
         start = sequence - self.first + self._gone
-        return self._batches[start : start + limit]
+        stop = min(start + limit, len(self._batches))
+        if size is not None:
+            for at in range(start, stop):
+                size -= self._sizes[at]
+                if size < 0:
+                    return self._batches[start : max(at, start + 1)]
+        return self._batches[start:stop]
 
     def sequence_after(self, revision: int) -> int:
         """The sequence number of the first batch after `revision` of the current epoch, or HistoryLost."""

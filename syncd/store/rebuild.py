@@ -33,6 +33,8 @@ class Rebuild:
         """The difference from the old state; none for the `first` read: there is nobody to tell."""
         self.size = 0
         """Bytes that keeping the events takes."""
+        self.newest: bytes | None = None
+        """The key of the highest mod_revision."""
         self.count = 0
         self.old = old
         self._keys = keys
@@ -41,6 +43,7 @@ class Rebuild:
         self._pending: list[Record] = []
         self._last: bytes | None = None
         self._ended = False
+        self._highest = 0
 
     def add(self, records: Sequence[Record]) -> None:
         """The next records of the range in key order; OutOfOrder for anything else."""
@@ -99,6 +102,8 @@ class Rebuild:
             )
         self._last = keys[-1]
         self.count += len(keys)
+        if (highest := max(revisions)) > self._highest:
+            self._highest, self.newest = highest, keys[revisions.index(highest)]
 
     def _take_new(self, records: list[Record]) -> None:
         """There was nothing before `records`."""

@@ -49,6 +49,7 @@ class Store:
         self.graves = Graves(history_events)
         self.moved = False
         """Whether the epoch has changed since the first read."""
+        self._newest: bytes | None = None
         self._blocks = Blocks([])
         self._shared = False
         self._listeners: set[Callable[[], None]] = set()
@@ -71,6 +72,11 @@ class Store:
     def get(self, key: bytes) -> Record | None:
         """The record of `key` now."""
         return self._blocks.get(key)
+
+    def witness(self) -> Record | None:
+        """A record that tells this history from another: the newest if it still exists, else any; or None."""
+        newest = self.get(self._newest) if self._newest is not None else None
+        return newest or (self._blocks.blocks[0].record(0) if self.count else None)
 
     def view(self) -> View:
         """The state now."""
@@ -99,11 +105,11 @@ class Store:
     def cursor(self, keys: KeyRange, revision: int | None = None, epoch: str | None = None) -> Cursor:
         """A reader's place: after `revision` of `epoch`, by default after what is held now.
 
-        HistoryLost when that is too long ago, or in an epoch that is over.
+        HistoryLost when that is too long ago, in an epoch that is over, or yet to come.
         """
         if revision is None:
             return Cursor(self, keys, self.history.end, self.revision)
-        if epoch is not None and epoch != self.epoch:
+        if revision > self.revision or (epoch is not None and epoch != self.epoch):
             raise HistoryLost(revision, self.history.oldest_revision)
         return Cursor(self, keys, self.history.sequence_after(revision), revision)
 
@@ -127,6 +133,7 @@ class Store:
             self.history.skip(self.revision, rebuild.revision)
         self._blocks, self._shared = Blocks(rebuild.blocks), False
         self.revision, self.epoch = rebuild.revision, rebuild.epoch
+        self._newest = rebuild.newest
         batch = None
         self.moved |= moved and not first
         if first:
@@ -160,6 +167,7 @@ class Store:
         self._blocks.apply(sorted(new.items()))
         batch = Batch(revision, tuple(events), self.epoch)
         self.revision = revision
+        self._newest = events[-1].kv.key
         self._remember(batch, sum(map(cost, events)))
         self.wake()
         return batch

@@ -9,7 +9,7 @@ FIRST = 0.1
 CAP = 30.0
 FACTOR = 2.0
 
-HEALTHY_AFTER = 60.0
+HEALTHY_AFTER = 10.0
 """Seconds without a failure, in one stream or in several, before the next one counts as the first again."""
 
 

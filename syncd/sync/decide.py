@@ -68,17 +68,17 @@ def reaction(error: SyncdError) -> Reaction:
     return Reaction("etcd_error", reread=False)
 
 
-def epoch_of(header: Header, held: str, revision: int, now: float) -> str:
+def epoch_of(header: Header, held: str, revision: int, now: float, *, other: bool = False) -> str:
     """The epoch of what `header` answers for; `held` and `revision` are what is held, or "" and 0.
 
     A cluster's first epoch is its id, so that it outlives restarts of the daemon. When revisions
-    fall within one cluster (restored, or wiped: that keeps the id), `now`, seconds of the wall clock, makes
-    a new one.
+    fall within one cluster (restored, or wiped: that keeps the id), or it is known to be `other` than what is
+    held, `now`, seconds of the wall clock, makes a new one.
     """
     cluster = f"{header.cluster_id:x}"
     if held.partition("-")[0] != cluster:
         return cluster
-    if header.revision < revision:
+    if other or header.revision < revision:
         return f"{cluster}-{int(now)}"
     return held
 

@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from syncd.gateway import Gateway, Header, MalformedAnswer, MessageTooLarge, Page
+from syncd.errors import SyncdError
+from syncd.gateway import AnswerTooLong, Gateway, Header, MalformedAnswer, MessageTooLarge, Page
 from syncd.keyrange import KeyRange
 from syncd.store import Block, Rebuild, cut
 from syncd.sync.pager import Pager, PageRequest, Part
@@ -23,6 +24,10 @@ would only take etcd's time from others."""
 
 SLICE_KEYS = 512
 """Keys decoded and compared at a time, 1 to 2 ms; whole blocks."""
+
+PAGE_MOST = 6
+"""Times `page_bytes` that a page's JSON may be. Sizes are guessed from the keys before; a page that is far
+off is not read to its end, but asked for in smaller ones. A single key may be as large as it is."""
 
 JSON_KEY = 85
 GRPC_KEY = 25
@@ -155,11 +160,14 @@ async def _fetch(gateway: Gateway, pager: Pager, request: PageRequest, revision:
     limit = request.limit
     while True:
         try:
-            return await gateway.range_page(request.keys, limit=limit, revision=revision)
-        except MessageTooLarge:
+            if limit == 1:
+                return await gateway.range_page(request.keys, limit=limit, revision=revision)
+            most = PAGE_MOST * pager.page_bytes
+            return await gateway.range_page(request.keys, limit=limit, revision=revision, most=most)
+        except MessageTooLarge as error:
             if limit == 1:
                 raise  # a single key that etcd's own gateway cannot deliver
-        limit = pager.too_large(limit)
+            limit = pager.too_large(limit, refused=not isinstance(error, AnswerTooLong))
 
 
 @contextmanager
@@ -168,4 +176,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        # A fault of the program itself must not hide behind etcd's.
+        raise next(
+            (e for e in group.exceptions if not isinstance(e, SyncdError)), group.exceptions[0]
+        ) from None

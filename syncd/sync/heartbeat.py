@@ -1,7 +1,8 @@
 """What the answers of a watch prove: that it lives, that it is complete, and as of when. Pure.
 
 Silence proves nothing, and neither does an event: on a slow link it may be old. Proof is the answer to a
-progress request: the watch is complete up to its revision, as of the moment it was *asked*.
+progress request: the watch is complete up to its revision, as of the moment it was *asked*. Only where
+none can be asked for, an event has to do.
 
 Until 3.4.24 and 3.5.7 such an answer may overtake events that etcd still has in its queues, or that a
 watch which is catching up has not even looked for. There, an answer is only a *candidate*, believed
@@ -68,6 +69,7 @@ class Heartbeat:
         # Without duplex, the one request travelled in the body that opened the stream.
         self._asked: deque[float] = deque() if duplex else deque([now])
         self._heard = now
+        self._flowed = now
         self._opened = now
         self._taken_up_at = now + TAKE_UP
         self._settled_at = now + SETTLE + behind / CATCH_UP_REVISIONS
@@ -99,9 +101,12 @@ class Heartbeat:
 
     def events(self, now: float, newest: int, *, caught_up: bool) -> Proof | None:
         """Events up to revision `newest` arrived; `caught_up`: they reach where etcd was at the opening."""
-        self._heard = now
+        self._heard = self._flowed = now
         if caught_up:
             self._behind = 0
+        if not self._duplex:
+            # Nothing better can be had here; the road behind a proxy is taken to be quick.
+            return Proof(newest, now)
         candidate = self._candidate
         if candidate is None:
             return None
@@ -117,15 +122,14 @@ class Heartbeat:
         if not asked or not self._asked:
             # Unasked: etcd held nothing back when it was sent, whenever that was.
             return Proof(revision, self._opened) if synchronised else None
-        asked_at = self._asked.popleft()
-        self._behind = 0
-        proof = Proof(revision, asked_at)
+        proof = Proof(revision, self._asked.popleft())
         if synchronised:
+            self._behind = 0
             return proof
         self.next = min(self.next, now + SETTLE)
         before = self._candidate
         # When it was asked, not when it arrived: on a slow road answers to one moment come far apart.
-        if before and asked_at >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:
+        if before and proof.asked >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:
             self._candidate = _Candidate(proof, now)
             return before.proof
         if before is None or before.quiet_since < self._settled_at:
@@ -143,4 +147,4 @@ class Heartbeat:
 
     def _catching_up(self, now: float) -> bool:
         """Etcd has not taken up the watch yet, or events still flow towards where it was at the opening."""
-        return now < self._taken_up_at or (self._behind > 0 and now - self._heard < self._pause)
+        return now < self._taken_up_at or (self._behind > 0 and now - self._flowed < self._pause)

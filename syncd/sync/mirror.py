@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,7 +66,13 @@ class Mirror:
         self._draw = draw
         self._log = structlog.get_logger("syncd.sync").bind(range=keys.name)
         self._repeats = Repeats(clocks.now)
-        self._counters = Counters(full_reads={}, watch_reconnects={})
+        self._events_applied = 0
+        self._full_reads: Counter[str] = Counter()
+        self._watch_reconnects: Counter[str] = Counter()
+        self._etcd_at = 0
+        self._doubtful = False
+        """Whether etcd was out of sight since its state was last compared with what is held."""
+        self._opened = False
         self._proved_at: float | None = None
         self._read_took = 0.0
         self._syncing: Syncing | None = None
@@ -91,6 +98,7 @@ class Mirror:
             revision=store.revision,
             epoch=store.epoch,
             age=age,
+            lag=max(self._etcd_at - store.revision, 0),
             keys=store.count,
             bytes=store.size,
             syncing=self._syncing,
@@ -98,12 +106,15 @@ class Mirror:
             duplex=stream.duplex if stream else None,
             error=self._error,
             history=history,
-            counters=self._counters,
+            counters=Counters(self._events_applied, dict(self._full_reads), dict(self._watch_reconnects)),
         )
 
     async def etcd_revision(self) -> int:
-        """etcd's revision now, linearizable; GatewayError when it cannot be had."""
-        return (await self._gateway.revision(self._keys)).revision
+        """etcd's revision now, linearizable; SyncdError when it cannot be had, or is of another history."""
+        header = await self._gateway.revision(self._keys)
+        if self._epoch_of(header) != self.store.epoch:
+            raise self._other_history(header)
+        return header.revision
 
     def hurry(self) -> None:
         """Somebody waits for the store to move: ask for a proof now instead of at the next heartbeat."""
@@ -116,6 +127,7 @@ class Mirror:
         reread = None if self.store.ready else "initial"
         began = self._clocks.now()
         while True:
+            self._opened = False
             try:
                 if reread:
                     await self._read(reread)
@@ -127,8 +139,10 @@ class Mirror:
                     # Cancelled in the same turn in which a page failed: before 3.13 a TaskGroup forgets that.
                     raise asyncio.CancelledError from error
                 decided = reaction(error)
-                if decided.reread:
-                    reread = reread or decided.reason  # one that has to begin again is still the same
+                if decided.reread and reread != "initial":
+                    # One that has to begin again is still the same, unless etcd turned out to be another.
+                    reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason
+                self._doubtful = True
                 if self._clocks.now() - began > HEALTHY_AFTER:
                     delays = backoff(self._draw)
                 pause = next(delays)
@@ -136,15 +150,13 @@ class Mirror:
                 await asyncio.sleep(pause)
                 began = self._clocks.now()
             else:
-                self._count(self._counters.watch_reconnects, "reopened")
+                self._watch_reconnects["reopened"] += 1
 
     async def _read(self, reason: str) -> None:
         began = said = self._clocks.now()
 
         def begin(header: Header) -> Rebuild:
-            store = self.store
-            epoch = epoch_of(header, store.epoch, store.revision, self._clocks.wall())
-            return store.rebuild(header.revision, epoch)
+            return self.store.rebuild(header.revision, self._epoch_of(header, other=reason == "epoch"))
 
         def progress(keys: int, count: int) -> None:
             nonlocal said
@@ -160,14 +172,14 @@ class Mirror:
             changed = self.store.commit(rebuild)
         finally:
             self._syncing = None
-        self._proved_at = began
+        self._proved_at, self._etcd_at, self._doubtful = began, self.store.revision, False
         replaced = rebuild.old.blocks.copy()
         del rebuild
         while replaced:  # freeing half a million values at once would take 50 ms
             replaced.pop()
             await slices.breath()
         self._read_took = self._clocks.now() - began
-        self._count(self._counters.full_reads, reason)
+        self._full_reads[reason] += 1
         self._log.info(
             "read",
             reason=reason,
@@ -188,10 +200,14 @@ class Mirror:
         async with self._gateway.watch(self._keys, store.revision) as stream:
             header = await self._created(stream)
             await self._same_history(stream, header)
+            if self._doubtful:
+                await self._same_state()
+                self._doubtful = False
             heartbeat = Heartbeat(
                 now(), self._interval, behind=header.revision - store.revision, duplex=stream.duplex
             )
             self._stream, self._heartbeat = stream, heartbeat
+            self._opened, self._error = True, None
             self._log.debug("watching", endpoint=stream.url, revision=store.revision, duplex=stream.duplex)
             try:
                 await self._follow(stream, heartbeat, header.revision)
@@ -208,6 +224,7 @@ class Mirror:
             result = await self._next(stream, heartbeat)
             if result is None:
                 return
+            self._etcd_at = max(self._etcd_at, result.header.revision)
             if result.events:
                 events = [
                     Event(event.kv, deleted=event.type == "DELETE")
@@ -216,7 +233,7 @@ class Mirror:
                 ]
                 for revision, changes in revisions.add(events, fragment=result.fragment):
                     self.store.apply(revision, changes)
-                    self._counters.events_applied += len(changes)
+                    self._events_applied += len(changes)
                     await slices.breath()
                 newest = self.store.revision
                 self._proved(heartbeat.events(now(), newest, caught_up=newest >= opened_at_revision))
@@ -227,8 +244,7 @@ class Mirror:
                     )
             elif result.is_progress:
                 synchronised = stream.is_synchronised(result)
-                asked = result.watch_id < 0  # a periodic notification carries the watch's own, 0
-                revision = result.header.revision
+                asked, revision = result.was_asked_for, result.header.revision
                 self._proved(heartbeat.answer(now(), revision, synchronised=synchronised, asked=asked))
             else:
                 heartbeat.heard(now())
@@ -268,17 +284,36 @@ class Mirror:
         also a member that lags. A linearizable read tells them apart.
         """
         store = self.store
-        if epoch_of(header, store.epoch, store.revision, 0.0) == store.epoch:
+        if self._epoch_of(header) == store.epoch:
             return
         current = await self._gateway.revision(self._keys)
-        if epoch_of(current, store.epoch, store.revision, 0.0) == store.epoch:
+        if self._epoch_of(current) == store.epoch:
             self._gateway.avoid(stream.url)
             raise Lagging(
                 f"{stream.url}: at revision {header.revision}, but {store.revision} was seen already"
             )
-        raise OtherHistory(
-            f"{stream.url}: cluster {current.cluster_id:x} at revision {current.revision} does not continue "
-            f"{store.epoch} at revision {store.revision}; was etcd restored or replaced?"
+        raise self._other_history(current)
+
+    async def _same_state(self) -> None:
+        """After an outage: refuse to go on when etcd, at the revision held, does not hold what is held.
+
+        An etcd that was wiped keeps its cluster id, and one that was filled anew since may be past the
+        revision held: only its keys tell. One is asked for, the newest, or whether there is any.
+        """
+        store = self.store
+        witness = store.witness()
+        keys = KeyRange(witness.key) if witness else self._keys
+        page = await self._gateway.range_page(keys, limit=1, revision=store.revision)
+        if page.records() != ([witness] if witness else []):
+            raise self._other_history(page.header)
+
+    def _epoch_of(self, header: Header, *, other: bool = False) -> str:
+        return epoch_of(header, self.store.epoch, self.store.revision, self._clocks.wall(), other=other)
+
+    def _other_history(self, header: Header) -> OtherHistory:
+        return OtherHistory(
+            f"cluster {header.cluster_id:x} at revision {header.revision} does not continue "
+            f"{self.store.epoch} at revision {self.store.revision}; was etcd wiped, restored or replaced?"
         )
 
     def _proved(self, proof: Proof | None) -> None:
@@ -286,14 +321,13 @@ class Mirror:
             return
         self.store.advance(proof.revision)
         self._proved_at = max(self._proved_at or 0.0, proof.asked)
-        if self._error is not None:
-            self._error = None
+        if self._repeats.forget():
             self._log.info("live", revision=self.store.revision, endpoint=self._stream and self._stream.url)
-            self._repeats.forget()
 
     def _failed(self, error: SyncdError, decided: Reaction, pause: float) -> None:
-        self._count(self._counters.watch_reconnects, decided.reason)
         self._error = str(error)
+        if self._opened:
+            self._watch_reconnects[decided.reason] += 1
         repeated = self._repeats.worth_saying(decided.reason)
         if repeated is not None:
             self._log.warning(
@@ -305,7 +339,3 @@ class Mirror:
                 pause=round(pause, 3),
                 repeated=repeated,
             )
-
-    @staticmethod
-    def _count(counter: dict[str, int], reason: str) -> None:
-        counter[reason] = counter.get(reason, 0) + 1

@@ -18,11 +18,14 @@ from dataclasses import dataclass
 
 from syncd.keyrange import TO_THE_END, KeyRange, prefix_range
 
-FIRST_LIMIT = 100
+FIRST_LIMIT = 32
 """Keys in the first page, before anything is known of their size."""
 
-GROWTH = 16
+GROWTH = 8
 """A page may ask for that many times the keys of the largest one before."""
+
+MOST_KEYS = 10_000
+"""Keys in a page at most: after many tiny values, large ones may follow."""
 
 MOST_PAGES = 16
 """Parts with more pages than this are cut. Counting half of that for each page costs etcd some 15 % of
@@ -54,16 +57,17 @@ class Pager:
     """Plans one full read: the pages of `parts` together are the range, in key order."""
 
     def __init__(self, keys: KeyRange, page_bytes: int) -> None:
-        self._page_bytes = page_bytes
+        self.page_bytes = page_bytes
+        """What a page is to weigh."""
         self._limit = FIRST_LIMIT
         self.parts = [Part(PageRequest(keys, FIRST_LIMIT))]
         self.total: int | None = None
         """Keys in the whole range; None before the first answer."""
 
-    def too_large(self, limit: int) -> int:
-        """The limit to use instead of `limit`, whose page passed a message size limit."""
-        if self.total is not None:  # the first page was asked for blindly, and says nothing
-            self._page_bytes = max(self._page_bytes // 2, 1)
+    def too_large(self, limit: int, *, refused: bool) -> int:
+        """The limit to use instead of `limit`, which made a page too large; `refused`: for etcd itself."""
+        if refused and self.total is not None:  # the first page was asked for blindly, and says nothing
+            self.page_bytes = max(self.page_bytes // 2, 1)
         self._limit = min(self._limit, limit // 2)
         return limit // 2
 
@@ -83,8 +87,8 @@ class Pager:
         if not more:
             part.request = None
             return
-        fitting = max(self._page_bytes * keys // max(weight, 1), 1)
-        self._limit = min(fitting, max(self._limit, keys) * GROWTH)
+        fitting = max(self.page_bytes * keys // max(weight, 1), 1)
+        self._limit = min(fitting, max(self._limit, keys) * GROWTH, MOST_KEYS)
         start, end = last_key + b"\0", asked.keys.range_end
         most = min(max(self.total // 2, LEAST_PAGES * self._limit), MOST_PAGES * self._limit)
         if part.left > most and (cut := _cut(last_key, start, end)) is not None:

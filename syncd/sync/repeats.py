@@ -25,6 +25,8 @@ class Repeats:
         self._said[cause] = (now, 0)
         return unsaid
 
-    def forget(self) -> None:
-        """All is well again: the next failure is news."""
+    def forget(self) -> bool:
+        """All is well again: the next failure is news. Whether anything had been said."""
+        said = bool(self._said)
         self._said.clear()
+        return said

@@ -18,6 +18,7 @@ from syncd.config.notation import (
     FileMode,
     FilePath,
     GroupName,
+    HostName,
     InputFile,
     Size,
     SocketPath,
@@ -58,6 +59,8 @@ def test_endpoints(text: str, url: str) -> None:
         ("http://h:port", "is not a URL"),
         ("http://h:65536", "is not a URL"),
         ("http://h:0", "port 0"),
+        ("http://a..b:2379", "no valid host"),
+        (f"http://{'a' * 64}:2379", "no valid host"),
         ("http://h:2379/v3", "should end after host and port"),
         ("http://h:2379?x=1", "should end after host and port"),
         ("http://h:2379/#", "should end after host and port"),
@@ -67,6 +70,13 @@ def test_what_is_no_endpoint(text: str, hint: str) -> None:
     """What is no endpoint is refused with what is wrong about it."""
     with pytest.raises(ValueError, match=hint):
         EndpointUrl().read(text)
+
+
+@pytest.mark.parametrize("text", ["", ".x", "a..b", "a" * 64, "a b", "-a"])
+def test_what_is_no_name_of_a_host(text: str) -> None:
+    """What TLS could not ask for is refused before it gets there."""
+    with pytest.raises(ValueError, match="no valid name"):
+        HostName().read(text)
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,16 @@ import asyncio
 import pytest
 
 from syncd.gateway import (
+    AnswerTooLong,
     EtcdError,
     Gateway,
     GatewayError,
     MalformedAnswer,
-    MessageTooLarge,
     NoGateway,
     Unavailable,
     Unreachable,
     WatchResult,
     framing,
-    transport,
 )
 from syncd.keyrange import prefix_range
 from tests.gateway.conftest import Connect
@@ -172,11 +171,8 @@ async def test_a_document_in_many_pieces(connect: Connect) -> None:
         assert (await anext(stream)).events[0].kv.key == b"a"
 
 
-async def test_an_answer_beyond_the_limit_is_not_read_to_its_end(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_beyond_the_limit_is_not_read_to_its_end(connect: Connect) -> None:
     """A server that never stops sending is left; asked for fewer keys, it may do better."""
-    monkeypatch.setattr(transport, "BODY_LIMIT", 1 << 20)
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(chunked())
@@ -185,8 +181,8 @@ async def test_an_answer_beyond_the_limit_is_not_read_to_its_end(
             await writer.drain()
 
     async with fake_gateway({RANGE: endless}) as fake, asyncio.timeout(SOON):
-        with pytest.raises(MessageTooLarge, match="1048576 bytes"):
-            await connect(fake.url).range_page(KEYS, limit=1, revision=0)
+        with pytest.raises(AnswerTooLong, match="1048576 bytes"):
+            await connect(fake.url).range_page(KEYS, limit=1, revision=0, most=1 << 20)
 
 
 @pytest.mark.parametrize("page", [NOT_FOUND, answer({"error": "Not Found"}, "404 No")])

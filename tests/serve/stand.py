@@ -70,6 +70,7 @@ class Kept:
             revision=store.revision,
             epoch=store.epoch,
             age=self.age,
+            lag=0,
             keys=store.count,
             bytes=store.size,
             syncing=self.syncing,
@@ -77,7 +78,7 @@ class Kept:
             duplex=None,
             error=self.error,
             history=HistoryStatus(store.history.events, store.history.size, store.history.oldest_revision),
-            counters=Counters(),
+            counters=Counters(0, {}, {}),
         )
 
     async def etcd_revision(self) -> int:

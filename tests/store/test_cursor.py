@@ -111,27 +111,6 @@ class Readers(RuleBasedStateMachine):
         assert contents(view) == within(state, EVERYTHING)
         assert (view.revision, view.epoch) == (revision, str(self.epochs))
 
-    @rule(
-        changes=st.lists(writes, min_size=1, max_size=4),
-        keys=ranges,
-        at=st.integers(0, 3),
-        missed=st.booleans(),
-    )
-    def resume_ahead(self, changes: list[Writes], keys: KeyRange, at: int, missed: bool) -> None:
-        """A reader comes back with more than the store has; the store learns of it later."""
-        coming = [(self.etcd.revision, events) for change in changes if (events := self.etcd.write(change))]
-        if not coming:
-            return
-        revision = coming[at % len(coming)][0]
-        cursor = self.store.cursor(keys, revision, str(self.epochs))
-        assert cursor.read(3) == []
-        assert cursor.revision == revision
-        self.readers.append((cursor, Replica(self.etcd.past[revision], keys)))
-        if missed:
-            read(self.store, self.etcd.revision, str(self.epochs), [in_order(self.etcd.state)])
-        for later, events in coming if not missed else []:
-            self.store.apply(later, events)
-
     @rule()
     def look(self) -> None:
         """Somebody keeps a view."""
@@ -294,26 +273,10 @@ def test_a_reader_across_an_epoch_gets_the_new_epochs_batch() -> None:
     assert cursor.revision == 3
 
 
-def test_a_reader_ahead_of_the_store_gets_nothing_twice() -> None:
-    """A store that came back from its disk may know less than its readers: they wait until it caught up."""
-    store = new_store(revision=5)
-    cursor = store.cursor(EVERYTHING, 8, "e")
-    assert cursor.revision == 8
-    one_key_a_revision(store, range(6, 8))
-    assert cursor.read(10) == []
-    assert cursor.revision == 8
-    one_key_a_revision(store, range(8, 11))
-    assert [batch.revision for batch in cursor.read(10)] == [9, 10]
-
-
-def test_a_reader_ahead_of_the_store_is_lost_when_the_store_jumps_over_it() -> None:
-    """By a re-read, or into another epoch: what the reader lacks is then not known."""
-    for revision, epoch in ((9, "e"), (9, "f"), (3, "f")):
-        store = new_store(revision=5)
-        cursor = store.cursor(EVERYTHING, 8, "e")
-        read(store, revision, epoch, [])
-        with pytest.raises(HistoryLost):
-            cursor.read(10)
+def test_a_reader_ahead_of_the_store_is_refused() -> None:
+    """Whether that revision is still to come, or another etcd's, is not for the store to say."""
+    with pytest.raises(HistoryLost):
+        new_store(revision=5).cursor(EVERYTHING, 8, "e")
 
 
 def test_a_revision_within_a_gap_cannot_be_resumed_from() -> None:

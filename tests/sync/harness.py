@@ -186,7 +186,7 @@ async def mirrored(
             mirror.store = store
         held = Mirrored(mirror, gateway)
         # No TaskGroup: it would wrap a failed assertion in an ExceptionGroup. `until` sees when this ends.
-        held.running = asyncio.create_task(mirror.run(), name=f"mirror of {keys.name}")
+        held.running = asyncio.get_running_loop().create_task(mirror.run(), name=f"mirror of {keys.name}")
         try:
             yield held
         finally:

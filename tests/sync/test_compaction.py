@@ -17,14 +17,14 @@ class CompactedOnce(Gateway):
     etcd: Etcd
     pages = 0
 
-    async def range_page(self, keys: KeyRange, *, limit: int, revision: int) -> Page:
+    async def range_page(self, keys: KeyRange, **options: int) -> Page:
         """As ever, but for the second."""
         self.pages += 1
         if self.pages == 2:
             self.etcd.put("/a/00500", "changed after the first page")
             self.etcd.delete("/a/00000")
             self.etcd.compact(self.etcd.revision())
-        return await super().range_page(keys, limit=limit, revision=revision)
+        return await super().range_page(keys, **options)
 
 
 async def test_compacted_between_two_pages_the_read_begins_again(

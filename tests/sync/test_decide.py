@@ -44,6 +44,7 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (gateway.EtcdError(URL, 2, "what?"), "etcd_error", False),
     (gateway.FutureRevision(URL, 11, "future"), "etcd_error", False),
     (gateway.MessageTooLarge(URL, 8, "larger than max"), "etcd_error", False),
+    (gateway.AnswerTooLong(URL, 8, "more than expected"), "etcd_error", False),
     (gateway.NoGateway(URL, "404"), "etcd_error", False),
 ]
 
@@ -84,7 +85,7 @@ def test_the_epoch_changes_when_revisions_cannot_be_compared(
     cluster: int, revision: int, held: str, held_revision: int, expected: str
 ) -> None:
     """Another cluster, or a revision lower than one already seen, and only these."""
-    assert epoch_of(Header(cluster, 1, revision, 2), held, held_revision, 1000.7) == expected
+    assert epoch_of(Header(cluster, revision), held, held_revision, 1000.7) == expected
 
 
 def test_catching_up_is_allowed_at_least_a_moment() -> None:

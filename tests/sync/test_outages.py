@@ -6,14 +6,16 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.gateway import Gateway, Page
+from syncd.gateway import Gateway, Page, Unreachable
 from syncd.keyrange import KeyRange
 from syncd.sync import mirror
 from syncd.sync.backoff import backoff
+from syncd.sync.decide import OtherHistory
 from tests.etcd import Etcd
 from tests.proxy import Proxy
 from tests.store.model import contents
@@ -105,6 +107,44 @@ async def test_a_wiped_etcd_is_a_new_epoch(etcd: Etcd) -> None:
         etcd.put("/a/new", "2")
         await range_.agrees_with(etcd)
         await range_.until_live()
+
+
+async def test_a_wiped_etcd_that_was_filled_past_the_revision_held_is_a_new_epoch(etcd: Etcd) -> None:
+    """Neither its cluster id nor its revision tells; the key that changed last does."""
+    etcd.put("/a/same", "1")
+    etcd.txn_put([(f"/a/{i}", "old") for i in range(10)], ops=1)
+    async with Proxy(etcd.port) as proxy, mirrored(proxy.url) as range_:
+        await range_.until_live()
+        first, held = range_.store.epoch, range_.store.revision
+        proxy.refuse()
+        etcd.kill()
+        etcd.wipe()
+        etcd.start()
+        etcd.txn_put([(f"/b/{i}", "new") for i in range(held + 20)], ops=1)
+        proxy.let_through()
+        await range_.until(lambda: range_.store.epoch != first)
+        await range_.agrees_with(etcd)
+
+
+async def test_linearizable_is_refused_by_another_history(etcd: Etcd) -> None:
+    """After a wipe, etcd's revision says nothing about what is held: it must not pass for reached."""
+    etcd.txn_put([(f"/a/{i}", "old") for i in range(10)], ops=1)
+    async with mirrored(etcd.endpoint) as range_:
+        await range_.until_live()
+        assert await range_.mirror.etcd_revision() == etcd.revision()
+        assert range_.running
+        range_.running.cancel()  # as one that is waiting for its next try
+        etcd.kill()
+        etcd.wipe()
+        etcd.start()
+
+        async def ask() -> int:
+            while True:
+                with suppress(Unreachable):  # the connection that was kept open is dead
+                    return await range_.mirror.etcd_revision()
+
+        with pytest.raises(OtherHistory, match="wiped, restored or replaced"):
+            await ask()
 
 
 async def test_another_cluster_is_a_new_epoch(etcd: Etcd) -> None:
@@ -201,12 +241,12 @@ class SwitchedOnce(Gateway):
 
     pages = 0
 
-    async def range_page(self, keys: KeyRange, *, limit: int, revision: int) -> Page:
+    async def range_page(self, keys: KeyRange, **options: int) -> Page:
         """As ever, but for the second."""
         self.pages += 1
         if self.pages == 2:
             self.avoid(self.endpoints.current.url)
-        return await super().range_page(keys, limit=limit, revision=revision)
+        return await super().range_page(keys, **options)
 
 
 async def test_pages_of_two_clusters_are_never_mixed(new_etcd: Etcd) -> None:

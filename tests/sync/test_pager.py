@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.keyrange import KeyRange, prefix_range
-from syncd.sync.pager import FIRST_LIMIT, GROWTH, Pager, PageRequest, Part
+from syncd.sync.pager import FIRST_LIMIT, GROWTH, MOST_KEYS, Pager, PageRequest, Part
 
 EVERYTHING = prefix_range(b"")
 
@@ -60,7 +60,7 @@ def read(
             if most_bytes is None or size <= most_bytes or limit == 1:
                 break
             reading.too_large += 1
-            limit = pager.too_large(limit)
+            limit = pager.too_large(limit, refused=True)
         pages.setdefault(part, []).extend(page)
         more = end - start > len(page)
         pager.answered(
@@ -186,7 +186,7 @@ def test_a_page_grows_by_a_factor_at_most() -> None:
     limits = [request.limit for request in reading.requests]
     assert limits[0] == FIRST_LIMIT
     assert limits[1] == FIRST_LIMIT * GROWTH
-    assert max(limits) == (1 << 20) // 100
+    assert max(limits) == min((1 << 20) // 100, MOST_KEYS)
 
 
 def test_a_page_that_is_too_large_is_halved_until_it_fits() -> None:
@@ -194,7 +194,7 @@ def test_a_page_that_is_too_large_is_halved_until_it_fits() -> None:
     held = _regular(300)
     reading = read(held, page_bytes=16 << 20, weight=lambda key: 100_000, most_bytes=4 << 20)
     assert reading.keys == held
-    assert reading.too_large == 4
+    assert reading.too_large == 2
     assert len(reading.requests) <= 12
 
 
