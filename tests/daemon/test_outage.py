@@ -83,10 +83,12 @@ def test_away_and_back(daemon: Daemon, new_etcd: Etcd, how: str) -> None:
 def test_the_log_of_an_outage_is_short(daemon: Daemon, new_etcd: Etcd) -> None:
     """However often it is tried meanwhile, one line says that etcd is lost, and one that it is back."""
     new_etcd.kill()
-    wait_until(lambda: sum(daemon.range_status()["counters"]["watch_reconnects"].values()) >= 5)
+    wait_until(lambda: daemon.status()["etcd"]["endpoints"][0]["failures"] >= 5)
     new_etcd.start()
     daemon.wait_for("live")
     daemon.wait_for_log("live")
+    assert daemon.status()["etcd"]["endpoints"][0]["failures"] == 0
+    assert sum(daemon.range_status()["counters"]["watch_reconnects"].values()) == 1
     warnings = [line for line in daemon.log() if line["level"] == "warning"]
     assert 1 <= len(warnings) <= 3, warnings
     assert {line["event"] for line in warnings} == {"etcd lost"}

@@ -224,8 +224,9 @@ async def test_etcd_unreachable_at_the_start_is_waited_for(new_etcd: Etcd) -> No
     new_etcd.stop()
     with capture_logs() as lines:
         async with mirrored(new_etcd.endpoint) as range_:
-            await range_.until(lambda: range_.reconnects.get("unreachable", 0) >= 5)
+            await range_.until(lambda: range_.gateway.endpoints.current.failures >= 5)
             assert range_.state == "cold"
+            assert range_.reconnects == {}  # there was no watch to lose
             assert new_etcd.endpoint in (range_.mirror.status().error or "")
             assert len([line for line in lines if line["log_level"] == "warning"]) == 1
             new_etcd.start()
