@@ -152,9 +152,9 @@ class Page:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedAnswer(self.url, f"a key-value pair cannot be decoded: {error}") from error
 
-    def last_key(self) -> bytes:
-        """The key of the last record; the page must have one."""
-        return self.records(-1)[0].key
+    def key(self, index: int) -> bytes:
+        """The key of the record at `index`, from the end if negative."""
+        return self.records(index, index + 1 or None)[0].key
 
 
 def watch_result(endpoint: str, document: bytes) -> WatchResult:

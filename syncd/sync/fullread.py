@@ -111,7 +111,8 @@ class _Reading:
         self._pager.answered(
             part,
             keys=len(page),
-            last_key=page.last_key() if len(page) else b"",
+            first_key=page.key(0) if len(page) else b"",
+            last_key=page.key(-1) if len(page) else b"",
             count=page.count,
             # base64 makes 4 bytes of 3
             weight=max((page.size - JSON_KEY * len(page)) * 3 // 4, 0) + GRPC_KEY * len(page),

@@ -7,14 +7,17 @@ took 3.8 s, of which 1.5 s was counting. And a page is made by one core of etcd 
 parts can be read side by side.
 
 Where to cut is not known beforehand, but each page shows it: take the last key seen, cut it after some
-byte and raise that byte by one. That is the end of a subtree in which the next keys lie. The part goes on up
-to there, what lies behind is a part of its own, and the next answer tells how many keys the
-subtree has: still too many, and it is cut again, one level further down.
+byte and raise that byte by one. That is the end of a subtree in which the next keys lie. The part goes
+on up to there, what lies behind is a part of its own, and the next answer tells how many keys the
+subtree has: still too many, and it is cut again further down. The bytes that a page's first and last
+key have in common are the subtree that holds the page; each byte less is taken to hold ten times as much.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log10
+from os.path import commonprefix
 
 from syncd.keyrange import TO_THE_END, KeyRange, prefix_range
 
@@ -72,9 +75,9 @@ class Pager:
         return limit // 2
 
     def answered(
-        self, part: Part, *, keys: int, last_key: bytes, count: int, weight: int, more: bool
+        self, part: Part, *, keys: int, first_key: bytes, last_key: bytes, count: int, weight: int, more: bool
     ) -> None:
-        """The page that `part` asked for had `keys` keys up to `last_key`, weighing `weight` bytes.
+        """The page that `part` asked for had `keys` keys, `first_key` to `last_key`, weighing `weight` bytes.
 
         `count` and `more` are etcd's: the keys in the asked interval, and whether the limit left any out.
         """
@@ -91,16 +94,18 @@ class Pager:
         self._limit = min(fitting, max(self._limit, keys) * GROWTH, MOST_KEYS)
         start, end = last_key + b"\0", asked.keys.range_end
         most = min(max(self.total // 2, LEAST_PAGES * self._limit), MOST_PAGES * self._limit)
-        if part.left > most and (cut := _cut(last_key, start, end)) is not None:
+        levels = int(log10(max(most / keys, 1)))
+        depth = len(commonprefix((first_key, last_key))) - levels  # noqa: RUF071 - byte by byte, as it should
+        if part.left > most and (cut := _cut(last_key, max(depth, 1), start, end)) is not None:
             behind = Part(PageRequest(KeyRange(cut, end), self._limit))
             self.parts.insert(self.parts.index(part) + 1, behind)
             part.left, end = None, cut
         part.request = PageRequest(KeyRange(start, end), self._limit)
 
 
-def _cut(last_key: bytes, start: bytes, end: bytes) -> bytes | None:
-    """The end of the largest subtree with `last_key` in it that ends between `start` and `end`."""
-    for length in range(1, len(last_key) + 1):
+def _cut(last_key: bytes, depth: int, start: bytes, end: bytes) -> bytes | None:
+    """The end of the largest subtree with `last_key`, at `depth` or below, between `start` and `end`."""
+    for length in range(depth, len(last_key) + 1):
         cut = prefix_range(last_key[:length]).range_end
         if cut != TO_THE_END and start < cut and (end == TO_THE_END or cut < end):
             return cut

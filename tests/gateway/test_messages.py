@@ -78,7 +78,7 @@ def test_a_page_is_what_etcd_sent(
     assert (len(page), page.more, page.size) == (len(records), more, len(body))
     assert page.count == (len(records) + 5 if records else 0)
     if records:
-        assert page.last_key() == records[-1].key
+        assert page.key(-1) == records[-1].key
 
 
 @given(st.lists(st.tuples(stored, st.booleans()), max_size=4), st.booleans(), separators)

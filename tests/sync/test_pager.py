@@ -66,6 +66,7 @@ def read(
         pager.answered(
             part,
             keys=len(page),
+            first_key=page[0] if page else b"",
             last_key=page[-1] if page else b"",
             count=end - start,
             weight=size,
@@ -213,6 +214,6 @@ def test_a_complete_part_takes_no_answer() -> None:
     """An answer that nobody asked for is a fault of the caller."""
     pager = Pager(EVERYTHING, 1 << 20)
     part = pager.parts[0]
-    pager.answered(part, keys=0, last_key=b"", count=0, weight=0, more=False)
+    pager.answered(part, keys=0, first_key=b"", last_key=b"", count=0, weight=0, more=False)
     with pytest.raises(ValueError, match="complete"):
-        pager.answered(part, keys=0, last_key=b"", count=0, weight=0, more=False)
+        pager.answered(part, keys=0, first_key=b"", last_key=b"", count=0, weight=0, more=False)
