@@ -73,8 +73,10 @@ class _Daemon:
                 loop.add_signal_handler(number, self._stop, number, stopped)
             loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(m.run(), name=f"mirror of {m.store.keys.name}") for m in mirrors]
                 async with Server(context, listener):
+                    tasks = [
+                        group.create_task(m.run(), name=f"mirror of {m.store.keys.name}") for m in mirrors
+                    ]
                     self._started()
                     shown = watcher(lambda: [m.status() for m in mirrors]) if watcher else nullcontext()
                     with shown:
