@@ -123,14 +123,17 @@ def test_snapshots_under_writes(new_etcd: Etcd) -> None:
         daemon.wait_for("live")
         taken: list[list[Document]] = []
         with writing(new_etcd, "/w/"):
-            for _ in range(40):
+
+            def take() -> bool:
                 with daemon.stream("snapshot", prefix="/w/") as stream:
                     taken.append(list(stream.documents()))
                     assert stream.ended
                     assert int(stream.headers["Syncd-Revision"]) == taken[-1][0]["revision"]
+                return len(taken) >= 40 and len({head["revision"] for head, *_ in taken}) > 10
+
+            wait_until(take, "40 snapshots, and more than 10 different ones")
         revisions = [head["revision"] for head, *_ in taken]
         assert revisions == sorted(revisions)
-        assert len(set(revisions)) > 10, "too little was written meanwhile"
         for head, *records, end in taken:
             expected = new_etcd.range_prefix("/w/", revision=head["revision"])
             assert [key_value(record) for record in records] == expected.kvs
