@@ -65,6 +65,6 @@ async def nothing_here(request: web.Request) -> web.Response:
 
 def _range(status: RangeStatus) -> dict[str, object]:
     fields: dict[str, object] = msgspec.to_builtins(status)
-    age = fields.pop("age")
-    fields["age_ms"] = None if age is None else age_ms(status.age or 0.0)
+    del fields["age"]
+    fields["age_ms"] = age_ms(status.age)
     return fields

@@ -72,9 +72,9 @@ def header_fields(revision: int, epoch: str, state: str, age: float | None) -> d
     return fields
 
 
-def age_ms(age: float) -> int:
-    """Whole milliseconds, rounded up: an age is never told too low."""
-    return ceil(age * 1000)
+def age_ms(age: float | None) -> int | None:
+    """Whole milliseconds, rounded up: an age is never told too low. None stays None."""
+    return None if age is None else ceil(age * 1000)
 
 
 async def _etcd_revision(source: Source) -> int:

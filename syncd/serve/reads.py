@@ -70,7 +70,7 @@ async def send_snapshot(
     count = sum(high - low for _, low, high in slices)
     state, age = source.freshness()
     head = {"revision": view.revision, "epoch": view.epoch, "count": count, "state": state}
-    await lines.line(_json_line(head | {"age_ms": None if age is None else age_ms(age)}))
+    await lines.line(_json_line(head | {"age_ms": age_ms(age)}))
     for block, low, high in slices:
         if encoded is None:
             records = each([(block, low, high)])

@@ -180,7 +180,7 @@ class _Watch:
                 "revision": revision,
                 "progress": True,
                 "state": state,
-                "age_ms": None if age is None else age_ms(age),
+                "age_ms": age_ms(age),
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )

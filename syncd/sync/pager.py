@@ -52,8 +52,6 @@ class Part:
 
     request: PageRequest | None
     """The next page to ask for; None when the part is complete."""
-    left: int | None = None
-    """Keys that are still to come; None until etcd told."""
 
 
 class Pager:
@@ -86,7 +84,6 @@ class Pager:
             raise ValueError("this part is complete")
         if self.total is None:
             self.total = count
-        part.left = count - keys
         if not more:
             part.request = None
             return
@@ -96,10 +93,10 @@ class Pager:
         most = min(max(self.total // 2, LEAST_PAGES * self._limit), MOST_PAGES * self._limit)
         levels = int(log10(max(most / keys, 1)))
         depth = len(commonprefix((first_key, last_key))) - levels  # noqa: RUF071 - byte by byte, as it should
-        if part.left > most and (cut := _cut(last_key, max(depth, 1), start, end)) is not None:
+        if count - keys > most and (cut := _cut(last_key, max(depth, 1), start, end)) is not None:
             behind = Part(PageRequest(KeyRange(cut, end), self._limit))
             self.parts.insert(self.parts.index(part) + 1, behind)
-            part.left, end = None, cut
+            end = cut
         part.request = PageRequest(KeyRange(start, end), self._limit)
 
 
