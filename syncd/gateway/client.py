@@ -78,9 +78,9 @@ class Gateway:
         """Read certificates and password again; raises CredentialsUnusable and then keeps the old ones."""
         self._credentials.reload()
 
-    def avoid(self, url: str) -> None:
-        """Go on with another endpoint than the one at `url`, if there is one."""
-        self.endpoints.failed(self.endpoints.at(url))
+    def avoid(self, url: str, reason: str = "avoided") -> None:
+        """Go on with another endpoint than the one at `url`, if there is one; `reason` is for the status."""
+        self.endpoints.failed(self.endpoints.at(url), reason)
 
     async def range_page(self, keys: KeyRange, *, limit: int, revision: int, most: int = BODY_LIMIT) -> Page:
         """The first `limit` keys of an interval at `revision` (0: now).
@@ -88,12 +88,17 @@ class Gateway:
         Linearizable: a member cut off from its peers does not answer. An answer of more than `most` bytes
         is not read to its end, but raised as MessageTooLarge.
         """
-        return await self._range(range_request(keys, limit=limit, revision=revision), most)
+        body = range_request(keys, limit=limit, revision=revision)
+        return await self._range(self.endpoints.current, body, most)
 
-    async def revision(self, keys: KeyRange) -> Header:
-        """etcd's revision now, linearizable; `keys` is a range that the user may read."""
+    async def revision(self, keys: KeyRange, url: str | None = None) -> Header:
+        """etcd's revision now, linearizable; `keys` is a range that the user may read.
+
+        Asked of the endpoint at `url`, or of the current one.
+        """
+        endpoint = self.endpoints.current if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
-        page = await self._range(range_request(KeyRange(keys.key), count_only=True))
+        page = await self._range(endpoint, range_request(KeyRange(keys.key), count_only=True))
         return page.header
 
     @asynccontextmanager
@@ -125,12 +130,11 @@ class Gateway:
             # Before 3.5.6, an unknown token on a watch reads as "permission denied".
             self._tokens.reject(endpoint.url, headers.get("Authorization"))
             raise
-        except (Unreachable, NoGateway, Unavailable, MalformedAnswer):
-            self.endpoints.failed(endpoint)
+        except (Unreachable, NoGateway, Unavailable, MalformedAnswer) as error:
+            self.endpoints.failed(endpoint, error.message)
             raise
 
-    async def _range(self, body: bytes, most: int = BODY_LIMIT) -> Page:
-        endpoint = self.endpoints.current
+    async def _range(self, endpoint: Endpoint, body: bytes, most: int = BODY_LIMIT) -> Page:
         url = endpoint.url
         try:
             path = await self._known(endpoint) + "/kv/range"
@@ -146,8 +150,8 @@ class Gateway:
                 headers = await self._headers(endpoint)
                 answer = await self._transport.call(url, path, body, headers, most)
             page = Page(url, answer)
-        except (Unreachable, NoGateway, Unavailable, MalformedAnswer):
-            self.endpoints.failed(endpoint)
+        except (Unreachable, NoGateway, Unavailable, MalformedAnswer) as error:
+            self.endpoints.failed(endpoint, error.message)
             raise
         endpoint.failures = 0
         return page

@@ -25,6 +25,8 @@ class Endpoint:
     """When (event-loop seconds) a duplex stream got no answer although a plain one did."""
     failures: int = 0
     """Failures in a row."""
+    error: str = ""
+    """What the last failure was."""
     announced: tuple[str, str] | None = None
     """The version and prefix that the log was told last."""
 
@@ -71,12 +73,13 @@ class Endpoints:
         """The endpoint with this URL."""
         return next(endpoint for endpoint in self._all if endpoint.url == url)
 
-    def failed(self, endpoint: Endpoint) -> None:
-        """`endpoint` did not answer: go on with the next one.
+    def failed(self, endpoint: Endpoint, error: str) -> None:
+        """`endpoint` did not answer, as `error` tells: go on with the next one.
 
         Calls that fail late, after another call already moved on, move nothing.
         """
         endpoint.failures += 1
+        endpoint.error = error
         endpoint.forget()
         if endpoint is self.current:
             self._current = (self._current + 1) % len(self._all)

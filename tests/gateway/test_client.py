@@ -99,6 +99,23 @@ async def test_the_revision_is_asked_without_reading_a_key(etcd: Etcd, connect: 
     assert before.cluster_id != 0
 
 
+async def test_a_certain_endpoint_is_asked_for_the_revision(new_etcd: Etcd, connect: Connect) -> None:
+    """Whichever is current; and its failure is its own."""
+    with Etcd() as other:
+        other.put("/a", "1")
+        gateway = connect(new_etcd.endpoint, other.endpoint)
+        assert (await gateway.revision(KEYS, new_etcd.endpoint)).revision == 1
+        assert (await gateway.revision(KEYS, other.endpoint)).revision == 2
+        current = gateway.endpoints.current
+        idle = next(endpoint for endpoint in gateway.endpoints if endpoint is not current)
+        (new_etcd if idle.url == new_etcd.endpoint else other).kill()
+        with pytest.raises(Unreachable, match=idle.url) as caught:
+            await gateway.revision(KEYS, idle.url)
+        assert gateway.endpoints.current is current
+        assert (idle.failures, current.failures) == (1, 0)
+        assert idle.error == caught.value.message
+
+
 async def test_an_answer_past_4_mib(etcd: Etcd, connect: Connect) -> None:
     """3.3.25 refuses it and says why; smaller pages pass. Later versions give it."""
     etcd.txn_put(((f"/{i}", b"x" * (1 << 20)) for i in range(5)), ops=1)

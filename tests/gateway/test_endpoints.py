@@ -23,7 +23,7 @@ def test_all_endpoints_take_their_turn() -> None:
     seen = []
     for _ in range(6):
         seen.append(endpoints.current.url)
-        endpoints.failed(endpoints.current)
+        endpoints.failed(endpoints.current, "silent")
     assert set(seen[:3]) == set(URLS)
     assert seen[3:] == seen[:3]
     assert [endpoint.failures for endpoint in endpoints] == [2, 2, 2]
@@ -33,10 +33,10 @@ def test_a_late_failure_moves_nothing() -> None:
     """Ten calls that fail at one endpoint skip no other."""
     endpoints = Endpoints(URLS, random.Random(1))
     dead = endpoints.current
-    endpoints.failed(dead)
+    endpoints.failed(dead, "silent")
     alive = endpoints.current
     for _ in range(9):
-        endpoints.failed(dead)
+        endpoints.failed(dead, "silent")
     assert endpoints.current is alive
     assert (dead.failures, alive.failures) == (10, 0)
 
@@ -47,7 +47,7 @@ def test_the_only_endpoint_stays() -> None:
     endpoint = endpoints.current
     assert endpoint.url == "http://a:1"
     endpoint.prefix, endpoint.version = "/v3", "3.5.16"
-    endpoints.failed(endpoint)
+    endpoints.failed(endpoint, "silent")
     assert endpoints.current is endpoint
     assert [endpoint.prefix, endpoint.version] == [None, ""]
 
