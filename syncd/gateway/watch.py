@@ -42,6 +42,8 @@ class WatchStream:
     ) -> None:
         self._endpoint = endpoint
         self._response = response
+        self.synchronised = endpoint.synchronised
+        """Whether the answer to a progress request comes after all events up to its revision."""
         self._requests = requests
         self._documents = Documents()
         self._complete: deque[bytes] = deque()
@@ -64,13 +66,6 @@ class WatchStream:
         """
         if self._requests is not None:
             self._requests.put_nowait(PROGRESS_REQUEST)
-
-    def is_synchronised(self, result: WatchResult) -> bool:
-        """Whether a progress result proves that every event up to its revision was delivered before it.
-
-        Periodic notifications always do: etcd sends them through the watch itself.
-        """
-        return not result.was_asked_for or self._endpoint.synchronised
 
     def __aiter__(self) -> Self:
         return self

@@ -1,24 +1,38 @@
-"""How long to wait before trying again: exponential, with full jitter."""
+"""How long to wait before trying again: exponential, with full jitter. Pure but for the dice it is given."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 FIRST = 0.1
 CAP = 30.0
 FACTOR = 2.0
 
 HEALTHY_AFTER = 10.0
-"""Seconds without a failure, in one stream or in several, before the next one counts as the first again."""
+"""Seconds of proved health, in one stream or in several, until the next failure is the first again."""
 
 
-def backoff(draw: random.Random) -> Iterator[float]:
-    """Delays in seconds, each drawn evenly from zero to a limit that doubles from FIRST to CAP.
+class Backoff:
+    """The pauses of one mirror, in seconds, each drawn evenly from zero to a limit that doubles up to CAP.
 
     From zero: a thousand daemons that lose etcd at the same instant must not come back together.
     """
-    limit = FIRST
-    while True:
-        yield draw.uniform(0, limit)
-        limit = min(limit * FACTOR, CAP)
+
+    def __init__(self, draw: random.Random) -> None:
+        self._draw = draw
+        self._limit = FIRST
+        self._healthy_since: float | None = None
+
+    def healthy(self, now: float) -> None:
+        """All is well at `now`; hanging in a connection that leads nowhere is not."""
+        if self._healthy_since is None:
+            self._healthy_since = now
+
+    def failed(self, now: float) -> float:
+        """How long to wait after a failure at `now`."""
+        if self._healthy_since is not None and now - self._healthy_since >= HEALTHY_AFTER:
+            self._limit = FIRST
+        self._healthy_since = None
+        pause = self._draw.uniform(0, self._limit)
+        self._limit = min(self._limit * FACTOR, CAP)
+        return pause

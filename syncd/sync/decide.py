@@ -68,19 +68,40 @@ def reaction(error: SyncdError) -> Reaction:
     return Reaction("etcd_error", reread=False)
 
 
-def epoch_of(header: Header, held: str, revision: int, now: float, *, other: bool = False) -> str:
-    """The epoch of what `header` answers for; `held` and `revision` are what is held, or "" and 0.
+def continues(header: Header, epoch: str, revision: int) -> bool:
+    """Whether what `header` answers for can be a continuation of `epoch`, of which `revision` was seen."""
+    return epoch.partition("-")[0] == f"{header.cluster_id:x}" and header.revision >= revision
 
-    A cluster's first epoch is its id, so that it outlives restarts of the daemon. When revisions
-    fall within one cluster (restored, or wiped: that keeps the id), or it is known to be `other` than what is
-    held, `now`, seconds of the wall clock, makes a new one.
+
+def new_epoch(header: Header, now: float) -> str:
+    """A name for the history that `header` answers for; `now` is seconds of the wall clock.
+
+    The cluster's id alone would not do: a wiped or restored etcd keeps it, and a daemon that was restarted
+    meanwhile cannot know.
     """
-    cluster = f"{header.cluster_id:x}"
-    if held.partition("-")[0] != cluster:
-        return cluster
-    if other or header.revision < revision:
-        return f"{cluster}-{int(now)}"
-    return held
+    return f"{header.cluster_id:x}-{int(now * 1000):x}"
+
+
+def other_history(header: Header, epoch: str, revision: int) -> OtherHistory:
+    """What to raise when `header` does not continue what is held."""
+    return OtherHistory(
+        f"cluster {header.cluster_id:x} at revision {header.revision} does not continue "
+        f"{epoch} at revision {revision}; was etcd wiped, restored or replaced?"
+    )
+
+
+REREAD_SPREAD = 20.0
+REREAD_SPREAD_MOST = 30.0
+"""Seconds."""
+
+
+def reread_pause(last_full_read: float, draw: float) -> float:
+    """Seconds to wait before a range that is being served is read again; `draw` lies in [0, 1).
+
+    What makes one daemon read again (a compaction, a restore) makes all of them. Spread over so many times
+    what one read takes, N daemons make N / REREAD_SPREAD reads at a time of it instead of N.
+    """
+    return draw * min(REREAD_SPREAD * last_full_read, REREAD_SPREAD_MOST)
 
 
 CATCH_UP_FACTOR = 2.0

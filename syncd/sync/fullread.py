@@ -8,15 +8,14 @@ small as they will be in the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from syncd.errors import SyncdError
 from syncd.gateway import AnswerTooLong, Gateway, Header, MalformedAnswer, MessageTooLarge, Page
 from syncd.keyrange import KeyRange
 from syncd.store import Block, Rebuild, cut
 from syncd.sync.pager import Pager, PageRequest, Part
 from syncd.sync.slices import Slices
+from syncd.sync.tasks import plain_errors
 
 SIDE_BY_SIDE = 2
 """Requests under way. One leaves etcd's cores idle in turns: 500,000 keys took 1.3 times as long. More
@@ -52,7 +51,7 @@ async def full_read(
     page = await _fetch(gateway, pager, _request(first), 0)
     reading = _Reading(pager, page.header.cluster_id, begin(page.header), progress, slices)
     fetches: dict[asyncio.Task[Page], Part] = {}
-    with _plain_errors():
+    with plain_errors():
         async with asyncio.TaskGroup() as group:
 
             def refill() -> None:
@@ -169,15 +168,3 @@ async def _fetch(gateway: Gateway, pager: Pager, request: PageRequest, revision:
             if limit == 1:
                 raise  # a single key that etcd's own gateway cannot deliver
             limit = pager.too_large(limit, refused=not isinstance(error, AnswerTooLong))
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """A task group wraps what its tasks raise; whoever decides what to do wants the error itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        # A fault of the program itself must not hide behind etcd's.
-        raise next(
-            (e for e in group.exceptions if not isinstance(e, SyncdError)), group.exceptions[0]
-        ) from None

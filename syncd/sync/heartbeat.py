@@ -1,14 +1,16 @@
-"""What the answers of a watch prove: that it lives, that it is complete, and as of when. Pure.
+"""What proves that a range is current, and when to ask for it. Pure.
 
-Silence proves nothing, and neither does an event: on a slow link it may be old. Proof is the answer to a
-progress request: the watch is complete up to its revision, as of the moment it was *asked*. Only where
-none can be asked for, an event has to do.
+A proof needs two halves. *Confirmed*: a linearizable answer says that etcd was at revision L at the moment
+it was asked. *Complete*: the watch has delivered everything up to revision P. The range is current as of the
+latest moment whose L is at or below P. Neither half does alone: silence proves nothing, an event may be old
+on a slow link, and the progress answer of a member that lost its peers tells where that member stopped,
+not where etcd is.
 
+Complete up to P is what the newest event says (events are ordered), and the answer to a progress request.
 Until 3.4.24 and 3.5.7 such an answer may overtake events that etcd still has in its queues, or that a
-watch which is catching up has not even looked for. There, an answer is only a *candidate*, believed
-when an event past its revision arrives (events are ordered), or when another one follows that was asked for
-after a while without any event: long enough for queues (microseconds) and for a catch-up of that many
-revisions.
+watch which is catching up has not even looked for. There, an answer is only a *candidate*, believed when
+another one follows that was asked for after a while without any event: long enough for queues (microseconds)
+and for a catch-up of that many revisions.
 """
 
 from __future__ import annotations
@@ -17,10 +19,18 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-ASKS_PER_HEARTBEAT = 4
-UNANSWERED = 3
-"""With three requests unanswered a stream is given up: within one heartbeat. Where one or two were dropped
-and answers are credited to earlier requests, the proof is still younger than a heartbeat."""
+ASKS_PER_HEARTBEAT = 3
+"""Each costs etcd one linearizable read of one key and one message on the stream."""
+
+SILENT_AFTER = 0.5
+"""Heartbeats that a progress request may be unanswered, with nothing else arriving, before a stream counts as
+dead; looked at with every ask, so it is noticed within one heartbeat."""
+
+UNPROVED_AFTER = 2.0
+"""Heartbeats without a proof, though the stream lives and catches up with nothing; another may do better."""
+
+IN_FLIGHT = 3
+"""Progress requests; more, from readers in a hurry, would tell nothing new."""
 
 SETTLE = 1.0
 """Seconds without an event after which a candidate is believed: etcd retries a blocked watch every 10 ms
@@ -34,43 +44,38 @@ CATCH_UP_REVISIONS = 20_000
 """Revisions a second that etcd is trusted to look through for a watch that is behind; it sends 8,000."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The watch is complete up to `revision`, as of the time `asked`."""
-
-    revision: int
-    asked: float
-
-
 class Tick(Enum):
     """What to do now."""
 
-    NOTHING = "nothing"
     ASK = "ask"
+    """Have etcd's revision confirmed, and ask the stream for its progress where that makes sense."""
     REOPEN = "reopen"
-    """Planned: the stream can't be asked (again), but a new one can."""
+    """Planned: this stream proves nothing (any more), but a new one can."""
     SILENT = "silent"
     """The stream is dead."""
 
 
 @dataclass(slots=True)
 class _Candidate:
-    proof: Proof
+    revision: int
     quiet_since: float
 
 
 class Heartbeat:
-    """One stream's: opened at `now` `behind` revisions behind etcd. Times are seconds of any one clock."""
+    """One stream's: opened at `now`, `behind` revisions behind etcd. Times are seconds of any one clock."""
 
-    def __init__(self, now: float, interval: float, *, behind: int, duplex: bool) -> None:
+    def __init__(self, now: float, interval: float, *, behind: int, duplex: bool, synchronised: bool) -> None:
+        self._interval = interval
         self._pause = interval / ASKS_PER_HEARTBEAT
         self._duplex = duplex
+        self._synchronised = synchronised
         self._behind = behind
         # Without duplex, the one request travelled in the body that opened the stream.
         self._asked: deque[float] = deque() if duplex else deque([now])
         self._heard = now
         self._flowed = now
-        self._opened = now
+        self._proved = now
+        self._confirmed: deque[tuple[float, int]] = deque(maxlen=16)
         self._taken_up_at = now + TAKE_UP
         self._settled_at = now + SETTLE + behind / CATCH_UP_REVISIONS
         self._candidate: _Candidate | None = None
@@ -78,62 +83,75 @@ class Heartbeat:
         """When to call `tick`."""
 
     def tick(self, now: float) -> Tick:
-        """What is due. ASK says that the caller asks now."""
+        """What is due."""
         self.next = now + self._pause
         if now < self._taken_up_at:
             self.next = min(self.next, self._taken_up_at)
-        if not self._duplex:
-            idle = now - max(self._heard, self._opened)
-            return Tick.REOPEN if idle >= self._pause else Tick.NOTHING
-        if len(self._asked) >= UNANSWERED and now - self._asked[0] >= (UNANSWERED - 0.5) * self._pause:
-            # Either nothing comes any more; or requests were dropped while events flowed, and answers can
-            # no longer be told apart: a new stream begins with a clean count. The age matters, too: a few
-            # readers in a hurry ask three times within a millisecond.
-            return Tick.SILENT if self._heard < self._asked[0] else Tick.REOPEN
-        return self.ask(now)
-
-    def ask(self, now: float) -> Tick:
-        """Somebody wants a proof at once."""
-        if not self._duplex or len(self._asked) >= UNANSWERED or self._catching_up(now):
-            return Tick.NOTHING  # catching up, it would be dropped silently from 3.4.31 and 3.5.13 on
-        self._asked.append(now)
+        if self._duplex:
+            unanswered = next((asked for asked in self._asked if asked >= self._heard), now)
+            if now - unanswered >= SILENT_AFTER * self._interval:
+                return Tick.SILENT
+        elif self._confirmed and now - self._heard >= self._pause:
+            return Tick.REOPEN  # it is all that makes etcd say how far it is
+        if now - max(self._proved, self._flowed) >= UNPROVED_AFTER * self._interval:
+            return Tick.REOPEN
         return Tick.ASK
 
-    def events(self, now: float, newest: int, *, caught_up: bool) -> Proof | None:
+    def ask(self, now: float) -> bool:
+        """Whether to ask the stream for its progress now; the caller then does."""
+        if not self._duplex or self._catching_up(now):
+            return False  # catching up, it would be dropped silently from 3.4.31 and 3.5.13 on
+        if self._synchronised and self._asked and self._asked[0] < min(self._heard, now - self._interval):
+            self._asked.clear()  # dropped; there, nobody needs to know which answer belongs to which request
+        if len(self._asked) >= IN_FLIGHT:
+            return False
+        self._asked.append(now)
+        return True
+
+    def confirmed(self, asked: float, revision: int) -> None:
+        """etcd was at `revision` at the moment `asked`: a linearizable answer says so."""
+        self._confirmed.append((asked, revision))
+
+    def proved(self, complete: int) -> float | None:
+        """As of when everything up to `complete` is current; None when that proves nothing new."""
+        proved = None
+        while self._confirmed and self._confirmed[0][1] <= complete:
+            proved = self._confirmed.popleft()[0]
+        if proved is not None:
+            self._proved = max(self._proved, proved)
+            self._behind = 0
+        return proved
+
+    def events(self, now: float, newest: int, *, caught_up: bool) -> None:
         """Events up to revision `newest` arrived; `caught_up`: they reach where etcd was at the opening."""
         self._heard = self._flowed = now
         if caught_up:
             self._behind = 0
-        if not self._duplex:
-            # Nothing better can be had here; the road behind a proxy is taken to be quick.
-            return Proof(newest, now)
         candidate = self._candidate
-        if candidate is None:
-            return None
-        if newest > candidate.proof.revision:
-            self._candidate = None
-            return candidate.proof
-        candidate.quiet_since = now
-        return None
+        if candidate and newest > candidate.revision:
+            self._candidate = None  # the events themselves say more now
+        elif candidate:
+            candidate.quiet_since = now
 
-    def answer(self, now: float, revision: int, *, synchronised: bool, asked: bool) -> Proof | None:
-        """A progress answer or, not `asked` for, a periodic notification arrived; what it proves, if any."""
+    def answer(self, now: float, revision: int, *, asked: bool) -> int | None:
+        """A progress answer or, not `asked` for, a periodic notification: complete up to which revision."""
         self._heard = now
-        if not asked or not self._asked:
-            # Unasked: etcd held nothing back when it was sent, whenever that was.
-            return Proof(revision, self._opened) if synchronised else None
-        proof = Proof(revision, self._asked.popleft())
-        if synchronised:
+        first = self._asked.popleft() if asked and self._asked else None
+        if self._synchronised or not asked:
+            # A notification comes through the watch itself, so nothing was held back before it.
             self._behind = 0
-            return proof
+            return revision
+        if first is None:
+            return None
         self.next = min(self.next, now + SETTLE)
         before = self._candidate
         # When it was asked, not when it arrived: on a slow road answers to one moment come far apart.
-        if before and proof.asked >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:
-            self._candidate = _Candidate(proof, now)
-            return before.proof
+        if before and first >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:
+            self._candidate = _Candidate(revision, now)
+            self._behind = 0
+            return before.revision
         if before is None or before.quiet_since < self._settled_at:
-            self._candidate = _Candidate(proof, now)
+            self._candidate = _Candidate(revision, now)
         return None
 
     @property

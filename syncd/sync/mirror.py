@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,26 +15,25 @@ import structlog
 
 from syncd.config import Config
 from syncd.errors import SyncdError
-from syncd.gateway import Gateway, Header, MalformedAnswer, Unreachable, WatchResult, WatchStream
+from syncd.gateway import Gateway, Header, MalformedAnswer, Unreachable, WatchStream
 from syncd.keyrange import KeyRange
-from syncd.records import Event
 from syncd.status import Counters, HistoryStatus, RangeStatus, State, Syncing
 from syncd.store import Rebuild, Store
-from syncd.sync.backoff import HEALTHY_AFTER, backoff
+from syncd.sync.backoff import Backoff
 from syncd.sync.decide import (
     Lagging,
-    OtherHistory,
-    Overtaken,
     Reaction,
-    catch_up_allowance,
-    epoch_of,
+    continues,
+    new_epoch,
+    other_history,
     reaction,
+    reread_pause,
 )
+from syncd.sync.follow import Follower
 from syncd.sync.fullread import full_read
-from syncd.sync.heartbeat import Heartbeat, Proof, Tick
 from syncd.sync.repeats import Repeats
-from syncd.sync.revisions import Revisions
 from syncd.sync.slices import Slices
+from syncd.sync.standing import Standing
 
 PROGRESS_LOG_PAUSE = 5.0
 """Seconds between two lines in the log about a full read under way."""
@@ -66,66 +64,64 @@ class Mirror:
         self._draw = draw
         self._log = structlog.get_logger("syncd.sync").bind(range=keys.name)
         self._repeats = Repeats(clocks.now)
-        self._events_applied = 0
-        self._full_reads: Counter[str] = Counter()
-        self._watch_reconnects: Counter[str] = Counter()
-        self._etcd_at = 0
+        self._backoff = Backoff(draw)
+        self._standing = Standing()
         self._doubtful = False
         """Whether etcd was out of sight since its state was last compared with what is held."""
-        self._opened = False
-        self._proved_at: float | None = None
         self._read_took = 0.0
-        self._syncing: Syncing | None = None
-        self._error: str | None = None
-        self._stream: WatchStream | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._follower: Follower | None = None
+        self._opened = False
+        """Whether the last failure, or the next, is that of a stream."""
 
     def freshness(self) -> tuple[State, float | None]:
         """Its state, and the seconds since its last proof (None: never)."""
-        age = None if self._proved_at is None else max(self._clocks.now() - self._proved_at, 0.0)
+        age = self._standing.age(self._clocks.now())
         if not self.store.ready:
             return "cold", age
-        return "live" if self._stream and age is not None and age <= self._interval else "stale", age
+        return "live" if self._follower and age is not None and age <= self._interval else "stale", age
 
     def status(self) -> RangeStatus:
         """How the range is doing now."""
-        store, stream = self.store, self._stream
+        store, standing = self.store, self._standing
+        stream = self._follower.stream if self._follower else None
         state, age = self.freshness()
-        history = HistoryStatus(store.history.events, store.history.size, store.history.oldest_revision)
         return RangeStatus(
             range=self._keys.name,
             state=state,
             revision=store.revision,
             epoch=store.epoch,
             age=age,
-            lag=max(self._etcd_at - store.revision, 0),
+            lag=max(standing.etcd_revision - store.revision, 0),
             keys=store.count,
             bytes=store.size,
-            syncing=self._syncing,
+            syncing=standing.syncing,
             endpoint=stream.url if stream else None,
             duplex=stream.duplex if stream else None,
-            error=self._error,
-            history=history,
-            counters=Counters(self._events_applied, dict(self._full_reads), dict(self._watch_reconnects)),
+            error=standing.error,
+            history=HistoryStatus(store.history.events, store.history.size, store.history.oldest_revision),
+            counters=Counters(
+                standing.events_applied, dict(standing.full_reads), dict(standing.watch_reconnects)
+            ),
         )
 
     async def etcd_revision(self) -> int:
         """etcd's revision now, linearizable; SyncdError when it cannot be had, or is of another history."""
+        asked, epoch, held = self._clocks.now(), self.store.epoch, self.store.revision
         header = await self._gateway.revision(self._keys)
-        if self._epoch_of(header) != self.store.epoch:
-            raise self._other_history(header)
+        if epoch and not (continues(header, epoch, held) and epoch == self.store.epoch):
+            raise other_history(header, epoch, held)
+        if self._follower:
+            self._follower.confirmed(asked, header.revision)
         return header.revision
 
     def hurry(self) -> None:
         """Somebody waits for the store to move: ask for a proof now instead of at the next heartbeat."""
-        if self._stream and self._heartbeat and self._heartbeat.ask(self._clocks.now()) is Tick.ASK:
-            self._stream.request_progress()
+        if self._follower:
+            self._follower.hurry()
 
     async def run(self) -> None:
         """Mirror until cancelled."""
-        delays = backoff(self._draw)
         reread = None if self.store.ready else "initial"
-        began = self._clocks.now()
         while True:
             self._opened = False
             try:
@@ -136,50 +132,53 @@ class Mirror:
             except SyncdError as error:
                 task = asyncio.current_task()
                 if task and task.cancelling():
-                    # Cancelled in the same turn in which a page failed: before 3.13 a TaskGroup forgets that.
+                    # Cancelled in the same turn in which a task failed: before 3.13 a TaskGroup forgets that.
                     raise asyncio.CancelledError from error
                 decided = reaction(error)
+                pause = self._backoff.failed(self._clocks.now())
+                if decided.reread and reread is None:
+                    pause = max(pause, reread_pause(self._read_took, self._draw.random()))
                 if decided.reread and reread != "initial":
                     # One that has to begin again is still the same, unless etcd turned out to be another.
                     reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason
                 self._doubtful = True
-                if self._clocks.now() - began > HEALTHY_AFTER:
-                    delays = backoff(self._draw)
-                pause = next(delays)
                 self._failed(error, decided, pause)
                 await asyncio.sleep(pause)
-                began = self._clocks.now()
             else:
-                self._watch_reconnects["reopened"] += 1
+                self._standing.watch_reconnects["reopened"] += 1
 
     async def _read(self, reason: str) -> None:
+        standing = self._standing
         began = said = self._clocks.now()
 
         def begin(header: Header) -> Rebuild:
-            return self.store.rebuild(header.revision, self._epoch_of(header, other=reason == "epoch"))
+            store = self.store
+            if reason != "epoch" and continues(header, store.epoch, store.revision):
+                return store.rebuild(header.revision, store.epoch)
+            return store.rebuild(header.revision, new_epoch(header, self._clocks.wall()))
 
         def progress(keys: int, count: int) -> None:
             nonlocal said
-            self._syncing = Syncing(keys, count, reason)
+            standing.syncing = Syncing(keys, count, reason)
             if self._clocks.now() - said > PROGRESS_LOG_PAUSE:
                 said = self._clocks.now()
                 self._log.info("reading", keys=keys, count=count, reason=reason)
 
-        self._syncing = Syncing(0, None, reason)
+        standing.syncing = Syncing(0, None, reason)
         try:
             slices = Slices(self._clocks.now)
             rebuild = await full_read(self._gateway, self._keys, self._page_bytes, begin, progress, slices)
             changed = self.store.commit(rebuild)
         finally:
-            self._syncing = None
-        self._proved_at, self._etcd_at, self._doubtful = began, self.store.revision, False
+            standing.syncing = None
+        standing.proved_at, standing.etcd_revision, self._doubtful = began, self.store.revision, False
         replaced = rebuild.old.blocks.copy()
         del rebuild
         while replaced:  # freeing half a million values at once would take 50 ms
             replaced.pop()
             await slices.breath()
         self._read_took = self._clocks.now() - began
-        self._full_reads[reason] += 1
+        standing.full_reads[reason] += 1
         self._log.info(
             "read",
             reason=reason,
@@ -193,7 +192,7 @@ class Mirror:
 
     async def _watch(self) -> None:
         """Follow one stream: until it fails, by raising; or until it is time to open it anew."""
-        store, now = self.store, self._clocks.now
+        store = self.store
         # From the revision held, not from the one after it, though what is held comes once more then. A watch
         # that starts in the future gets no progress answer before something is written (seen on 3.5.30); and
         # one that starts at the very revision that was compacted misses its deletes (seen up to 3.5.1).
@@ -203,69 +202,23 @@ class Mirror:
             if self._doubtful:
                 await self._same_state()
                 self._doubtful = False
-            heartbeat = Heartbeat(
-                now(), self._interval, behind=header.revision - store.revision, duplex=stream.duplex
+            self._follower = Follower(
+                store,
+                self._gateway,
+                stream,
+                self._standing,
+                self._clocks.now,
+                self._proved,
+                opened_at=header.revision,
+                interval=self._interval,
+                read_took=self._read_took,
             )
-            self._stream, self._heartbeat = stream, heartbeat
-            self._opened, self._error = True, None
+            self._opened, self._standing.error = True, None
             self._log.debug("watching", endpoint=stream.url, revision=store.revision, duplex=stream.duplex)
             try:
-                await self._follow(stream, heartbeat, header.revision)
+                await self._follower.run()
             finally:
-                self._stream = self._heartbeat = None
-
-    async def _follow(self, stream: WatchStream, heartbeat: Heartbeat, opened_at_revision: int) -> None:
-        now, opened = self._clocks.now, self._clocks.now()
-        held = self.store.revision
-        revisions = Revisions(held)
-        slices = Slices(now)
-        allowance = catch_up_allowance(self._read_took)
-        while True:
-            result = await self._next(stream, heartbeat)
-            if result is None:
-                return
-            self._etcd_at = max(self._etcd_at, result.header.revision)
-            if result.events:
-                events = [
-                    Event(event.kv, deleted=event.type == "DELETE")
-                    for event in result.events
-                    if event.kv.mod_revision > held
-                ]
-                for revision, changes in revisions.add(events, fragment=result.fragment):
-                    self.store.apply(revision, changes)
-                    self._events_applied += len(changes)
-                    await slices.breath()
-                newest = self.store.revision
-                self._proved(heartbeat.events(now(), newest, caught_up=newest >= opened_at_revision))
-                if heartbeat.behind and now() - opened > allowance:
-                    raise Overtaken(
-                        f"at revision {newest} of {opened_at_revision} after {now() - opened:.1f} s; "
-                        f"reading everything takes {self._read_took:.1f} s"
-                    )
-            elif result.is_progress:
-                synchronised = stream.is_synchronised(result)
-                asked, revision = result.was_asked_for, result.header.revision
-                self._proved(heartbeat.answer(now(), revision, synchronised=synchronised, asked=asked))
-            else:
-                heartbeat.heard(now())
-
-    async def _next(self, stream: WatchStream, heartbeat: Heartbeat) -> WatchResult | None:
-        """The stream's next result; None when it is time to open another stream."""
-        now = self._clocks.now
-        while True:
-            if now() >= heartbeat.next:
-                due = heartbeat.tick(now())
-                if due is Tick.REOPEN:
-                    return None
-                if due is Tick.SILENT:
-                    raise Unreachable(stream.url, f"the watch is silent; {self._interval:g} s are the limit")
-                if due is Tick.ASK:
-                    stream.request_progress()
-            try:
-                async with asyncio.timeout(heartbeat.next - now()):
-                    return await anext(stream)
-            except TimeoutError:
-                continue
+                self._follower = None
 
     async def _created(self, stream: WatchStream) -> Header:
         try:
@@ -283,16 +236,15 @@ class Mirror:
         etcd accepts a start_revision in the future silently: that is how a wiped or restored etcd looks, and
         also a member that lags. A linearizable read tells them apart.
         """
-        store = self.store
-        if self._epoch_of(header) == store.epoch:
+        epoch, held = self.store.epoch, self.store.revision
+        if continues(header, epoch, held):
             return
         current = await self._gateway.revision(self._keys)
-        if self._epoch_of(current) == store.epoch:
-            self._gateway.avoid(stream.url)
-            raise Lagging(
-                f"{stream.url}: at revision {header.revision}, but {store.revision} was seen already"
-            )
-        raise self._other_history(current)
+        if not continues(current, epoch, held):
+            raise other_history(current, epoch, held)
+        behind = f"at revision {header.revision}, but {held} was seen already"
+        self._gateway.avoid(stream.url, behind)
+        raise Lagging(f"{stream.url}: {behind}")
 
     async def _same_state(self) -> None:
         """After an outage: refuse to go on when etcd, at the revision held, does not hold what is held.
@@ -305,29 +257,20 @@ class Mirror:
         keys = KeyRange(witness.key) if witness else self._keys
         page = await self._gateway.range_page(keys, limit=1, revision=store.revision)
         if page.records() != ([witness] if witness else []):
-            raise self._other_history(page.header)
+            raise other_history(page.header, store.epoch, store.revision)
 
-    def _epoch_of(self, header: Header, *, other: bool = False) -> str:
-        return epoch_of(header, self.store.epoch, self.store.revision, self._clocks.wall(), other=other)
-
-    def _other_history(self, header: Header) -> OtherHistory:
-        return OtherHistory(
-            f"cluster {header.cluster_id:x} at revision {header.revision} does not continue "
-            f"{self.store.epoch} at revision {self.store.revision}; was etcd wiped, restored or replaced?"
-        )
-
-    def _proved(self, proof: Proof | None) -> None:
-        if proof is None:
-            return
-        self.store.advance(proof.revision)
-        self._proved_at = max(self._proved_at or 0.0, proof.asked)
+    def _proved(self, at: float) -> None:
+        """The store is current as of `at`."""
+        self._standing.proved_at = max(self._standing.proved_at or 0.0, at)
+        self._backoff.healthy(self._clocks.now())
         if self._repeats.forget():
-            self._log.info("live", revision=self.store.revision, endpoint=self._stream and self._stream.url)
+            follower = self._follower
+            self._log.info("live", revision=self.store.revision, endpoint=follower and follower.stream.url)
 
     def _failed(self, error: SyncdError, decided: Reaction, pause: float) -> None:
-        self._error = str(error)
         if self._opened:
-            self._watch_reconnects[decided.reason] += 1
+            self._standing.watch_reconnects[decided.reason] += 1
+        self._standing.error = str(error)
         repeated = self._repeats.worth_saying(decided.reason)
         if repeated is not None:
             self._log.warning(

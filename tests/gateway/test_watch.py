@@ -87,7 +87,7 @@ async def test_a_progress_request_is_answered_at_once(etcd: Etcd, connect: Conne
             assert result.is_progress
             assert result.watch_id == -1
             assert result.header.revision == revision
-            assert stream.is_synchronised(result) is (etcd.version in {"3.5.16", "3.5.30"})
+            assert stream.synchronised is (etcd.version in {"3.5.16", "3.5.30"})
 
 
 async def test_an_idle_etcd_may_owe_a_progress_answer(etcd: Etcd, connect: Connect) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import pytest
 
@@ -12,15 +12,17 @@ from syncd.errors import SyncdError
 from syncd.gateway import Header
 from syncd.gateway.errors import GatewayError
 from syncd.store import Contradiction, OutOfOrder
-from syncd.sync.backoff import CAP, FIRST, backoff
+from syncd.sync.backoff import CAP, FIRST, HEALTHY_AFTER, Backoff
 from syncd.sync.decide import (
     Lagging,
     OtherHistory,
     Overtaken,
     Reaction,
     catch_up_allowance,
-    epoch_of,
+    continues,
+    new_epoch,
     reaction,
+    reread_pause,
 )
 from syncd.sync.repeats import PAUSE, Repeats
 from syncd.sync.revisions import Disordered
@@ -68,24 +70,43 @@ def test_no_kind_of_failure_is_missing_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "revision", "held", "held_revision", "expected"),
+    ("cluster", "revision", "epoch", "held", "expected"),
     [
-        pytest.param(0xAB, 5, "", 0, "ab", id="the first sight of a cluster"),
-        pytest.param(0xAB, 5, "ab", 5, "ab", id="the same, nothing new"),
-        pytest.param(0xAB, 9, "ab", 5, "ab", id="the same, gone on"),
-        pytest.param(0xAB, 4, "ab", 5, "ab-1000", id="the same, fallen back: restored or wiped"),
-        pytest.param(0xAB, 4, "ab-900", 5, "ab-1000", id="fallen back once more"),
-        pytest.param(0xAB, 6, "ab-900", 5, "ab-900", id="gone on since it fell back"),
-        pytest.param(0xCD, 9, "ab", 5, "cd", id="another cluster"),
-        pytest.param(0xCD, 4, "ab-900", 5, "cd", id="another cluster, lower"),
-        pytest.param(0xA, 9, "ab", 5, "a", id="another cluster whose id begins alike"),
+        pytest.param(0xAB, 5, "", 0, False, id="nothing is held"),
+        pytest.param(0xAB, 5, "ab-1f", 5, True, id="the same, nothing new"),
+        pytest.param(0xAB, 9, "ab-1f", 5, True, id="the same, gone on"),
+        pytest.param(0xAB, 4, "ab-1f", 5, False, id="the same, fallen back: restored or wiped"),
+        pytest.param(0xCD, 9, "ab-1f", 5, False, id="another cluster"),
+        pytest.param(0xA, 9, "ab-1f", 5, False, id="another cluster whose id begins alike"),
     ],
 )
-def test_the_epoch_changes_when_revisions_cannot_be_compared(
-    cluster: int, revision: int, held: str, held_revision: int, expected: str
+def test_a_history_goes_on_or_is_another(
+    cluster: int, revision: int, epoch: str, held: int, expected: bool
 ) -> None:
-    """Another cluster, or a revision lower than one already seen, and only these."""
-    assert epoch_of(Header(cluster, revision), held, held_revision, 1000.7) == expected
+    """With another cluster, or below a revision already seen, revisions cannot be compared."""
+    assert continues(Header(cluster, revision), epoch, held) is expected
+
+
+def test_every_history_has_a_name_of_its_own() -> None:
+    """It tells the cluster, and changes also when that is the same: a millisecond later it is another."""
+    names = {new_epoch(Header(0xAB, 5), 1000.0 + ms / 1000) for ms in range(10)}
+    assert len(names) == 10
+    assert all(continues(Header(0xAB, 5), name, 5) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("took", "draw", "pause"),
+    [
+        pytest.param(0.0, 0.9, 0.0, id="nothing to read"),
+        pytest.param(0.1, 0.0, 0.0, id="the first of all"),
+        pytest.param(0.1, 0.5, 1.0, id="a small range"),
+        pytest.param(1.0, 0.5, 10.0, id="a large range"),
+        pytest.param(60.0, 0.5, 15.0, id="a huge range, or a slow road"),
+    ],
+)
+def test_rereads_are_spread(took: float, draw: float, pause: float) -> None:
+    """Over twenty times what one takes, and at most half a minute."""
+    assert reread_pause(took, draw) == pause
 
 
 def test_catching_up_is_allowed_at_least_a_moment() -> None:
@@ -105,16 +126,50 @@ class _Upper(random.Random):
 
 def test_the_limit_doubles_up_to_the_cap() -> None:
     """0.1 s, 0.2 s, … and at most half a minute, however long etcd is away."""
-    limits = list(islice(backoff(_Upper()), 2_000))
+    backoff = Backoff(_Upper())
+    limits = [backoff.failed(now) for now in range(2_000)]
     assert limits[0] == FIRST
     assert all(b == min(2 * a, CAP) for a, b in pairwise(limits))
     assert limits[-1] == CAP
 
 
+@pytest.mark.parametrize(
+    ("told", "failed", "pause"),
+    [
+        pytest.param([], 100.0, 8 * FIRST, id="never healthy, however long it took: a road into nowhere"),
+        pytest.param([5.0], 5.1, 8 * FIRST, id="just a moment"),
+        pytest.param([5.0, 14.0], 14.9, 8 * FIRST, id="nearly long enough"),
+        pytest.param([5.0], 5.0 + HEALTHY_AFTER, FIRST, id="long enough, also when it was told once"),
+        pytest.param([5.0, 9.0, 14.0], 16.0, FIRST, id="long enough"),
+    ],
+)
+def test_only_a_healthy_while_makes_the_next_failure_the_first(
+    told: list[float], failed: float, pause: float
+) -> None:
+    """After three failures."""
+    backoff = Backoff(_Upper())
+    for now in range(3):
+        backoff.failed(now)
+    for now in told:
+        backoff.healthy(now)
+    assert backoff.failed(failed) == pause
+
+
+def test_health_is_counted_from_the_last_failure_on() -> None:
+    """Two short healthy times do not make a long one."""
+    backoff = Backoff(_Upper())
+    for turn in range(5):
+        backoff.healthy(turn * HEALTHY_AFTER)
+        assert backoff.failed((turn + 0.9) * HEALTHY_AFTER) == FIRST * 2**turn
+
+
 def test_a_thousand_daemons_spread_over_the_whole_pause() -> None:
     """Full jitter: after any failure the delays of many lie evenly between zero and the limit."""
     for failures, limit in ((0, FIRST), (3, 8 * FIRST), (20, CAP)):
-        delays = [next(islice(backoff(random.Random(seed)), failures, None)) for seed in range(1_000)]
+        delays = []
+        for seed in range(1_000):
+            backoff = Backoff(random.Random(seed))
+            delays.append([backoff.failed(0.0) for _ in range(failures + 1)][-1])
         assert all(0 <= delay <= limit for delay in delays)
         tenths = [sum(1 for delay in delays if int(delay / limit * 10) == tenth) for tenth in range(10)]
         assert min(tenths) > 50

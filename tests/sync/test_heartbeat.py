@@ -1,4 +1,4 @@
-"""What a watch's answers prove: dialogues, and a simulated etcd with slow roads that is never overstated."""
+"""What proves that a range is current: dialogues, and a simulated etcd with slow roads, never overstated."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.sync import heartbeat
-from syncd.sync.heartbeat import Heartbeat, Proof, Tick
+from syncd.sync.heartbeat import Heartbeat, Tick
 
-INTERVAL = 4.0
-PAUSE = 1.0
+INTERVAL = 6.0
+PAUSE = 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -22,166 +22,207 @@ def _real_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "SETTLE", 1.0)
 
 
-def begun(*, behind: int = 0, duplex: bool = True) -> Heartbeat:
-    """A stream opened at the time 0, a request a second."""
-    return Heartbeat(0.0, INTERVAL, behind=behind, duplex=duplex)
+def begun(*, behind: int = 0, duplex: bool = True, synchronised: bool = True) -> Heartbeat:
+    """A stream opened at the time 0; every two seconds it is asked."""
+    return Heartbeat(0.0, INTERVAL, behind=behind, duplex=duplex, synchronised=synchronised)
 
 
-def test_an_answer_proves_what_was_asked_and_when() -> None:
-    """A synchronised answer proves its revision as of the time of asking, not of answering."""
+def test_a_proof_needs_both_halves() -> None:
+    """That etcd was at 7, asked at 1.0, and that everything up to 7 was delivered: current as of 1.0."""
     beat = begun()
-    assert beat.tick(1.0) is Tick.ASK
-    assert beat.answer(1.4, 7, synchronised=True, asked=True) == Proof(7, 1.0)
+    assert beat.ask(1.0)
+    assert beat.answer(1.2, 7, asked=True) == 7
+    assert beat.proved(7) is None  # the member is complete up to 7, but who knows where etcd is
+    beat.confirmed(1.0, 8)
+    assert beat.proved(7) is None  # and it is further
+    assert beat.proved(8) == 1.0
+    assert beat.proved(8) is None  # nothing new
 
 
-def test_answers_are_credited_in_the_order_of_asking() -> None:
-    """Two requests under way: the first answer belongs to the first."""
+def test_the_latest_moment_counts() -> None:
+    """One answer of the stream may settle several confirmations; those past it go on waiting."""
     beat = begun()
-    assert beat.tick(1.0) is Tick.ASK
-    assert beat.tick(2.0) is Tick.ASK
-    assert beat.answer(2.1, 7, synchronised=True, asked=True) == Proof(7, 1.0)
-    assert beat.answer(2.2, 8, synchronised=True, asked=True) == Proof(8, 2.0)
+    for asked, revision in ((1.0, 5), (2.0, 5), (3.0, 6), (4.0, 9)):
+        beat.confirmed(asked, revision)
+    assert beat.proved(8) == 3.0
+    assert beat.proved(8) is None
+    assert beat.proved(9) == 4.0
 
 
-def test_an_unasked_notification_proves_only_since_the_opening() -> None:
-    """etcd's own periodic notification says up to where, but not since when."""
-    assert begun().answer(9.0, 7, synchronised=True, asked=False) == Proof(7, 0.0)
+def test_an_idle_etcd_is_proved_without_the_stream() -> None:
+    """etcd is where the store is already: nothing can be missing."""
     beat = begun()
-    assert beat.tick(1.0) is Tick.ASK
-    assert beat.answer(1.1, 7, synchronised=True, asked=False) == Proof(7, 0.0)  # it was on its way before
-    assert beat.answer(1.2, 8, synchronised=True, asked=True) == Proof(8, 1.0)
+    beat.confirmed(0.0, 7)
+    assert beat.proved(7) == 0.0
 
 
-def test_an_event_alone_proves_nothing() -> None:
-    """On a slow road it may be old."""
-    assert begun().events(1.0, 7, caught_up=True) is None
+def test_a_notification_is_complete_on_all_versions() -> None:
+    """etcd sends its own periodic ones through the watch itself."""
+    for synchronised in (True, False):
+        assert begun(synchronised=synchronised).answer(9.0, 7, asked=False) == 7
 
 
-def test_nothing_is_asked_before_etcd_has_looked_at_the_watch() -> None:
+def test_nothing_is_asked_of_the_stream_before_etcd_has_looked_at_it() -> None:
     """Newer versions drop such a request; nobody's hurry changes that."""
     beat = begun()
-    assert beat.tick(0.0) is Tick.NOTHING
-    assert beat.ask(0.01) is Tick.NOTHING
+    assert beat.tick(0.0) is Tick.ASK
+    assert not beat.ask(0.01)
     assert beat.next == heartbeat.TAKE_UP
     assert beat.tick(beat.next) is Tick.ASK
+    assert beat.ask(beat.next)
 
 
 def test_nothing_is_asked_while_events_of_the_past_flow() -> None:
     """During a catch-up requests would be dropped; when it pauses, or is done, they are worth it again."""
     beat = begun(behind=1_000)
-    for now in (0.2, 1.2, 2.2):
+    for now in (0.2, 2.2, 4.2):
         beat.events(now - 0.1, 5, caught_up=False)
-        assert beat.tick(now) is Tick.NOTHING
-        assert beat.ask(now) is Tick.NOTHING
+        assert beat.tick(now) is Tick.ASK
+        assert not beat.ask(now)
     assert beat.behind
-    beat.events(3.0, 9, caught_up=True)
+    beat.events(5.0, 9, caught_up=True)
     assert not beat.behind
-    assert beat.tick(3.1) is Tick.ASK
+    assert beat.ask(5.1)
 
 
 def test_silence_is_noticed_within_a_heartbeat() -> None:
     """After the last answer comes nothing more: given up at the latest an interval later."""
     beat = begun()
-    assert beat.tick(1.0) is Tick.ASK
-    assert beat.answer(1.0, 7, synchronised=True, asked=True)
-    ticks = []
-    while Tick.SILENT not in ticks:
-        ticks.append(beat.tick(beat.next))
-    assert ticks == [Tick.ASK, Tick.ASK, Tick.ASK, Tick.SILENT]
-    assert beat.next - PAUSE - 1.0 <= INTERVAL
+    assert beat.tick(2.0) is Tick.ASK
+    assert beat.ask(2.0)
+    assert beat.answer(2.0, 7, asked=True) == 7
+    while (due := beat.tick(beat.next)) is Tick.ASK:
+        beat.confirmed(beat.next - PAUSE, 7)  # elsewhere it answers
+        beat.proved(7)
+        beat.ask(beat.next - PAUSE)
+    assert due is Tick.SILENT
+    assert beat.next - PAUSE - 2.0 <= INTERVAL
 
 
-def test_dropped_requests_are_no_silence() -> None:
-    """Events flow, but no answer comes: a new stream is opened, and nobody speaks of a failure."""
+def test_one_in_a_hurry_finds_no_silence() -> None:
+    """Requests a moment old say nothing about the stream, however many; and they have a limit."""
+    beat = begun()
+    assert [beat.ask(1.99) for _ in range(5)] == [True] * heartbeat.IN_FLIGHT + [False] * 2
+    assert beat.tick(2.0) is Tick.ASK
+    assert beat.tick(4.0) is Tick.ASK
+    assert beat.tick(6.0) is Tick.SILENT
+
+
+def test_what_arrives_is_no_silence() -> None:
+    """Events flow, but the requests were dropped: they are forgotten, and asked again."""
+    beat = begun()
+    for now in range(2, 40, 2):
+        assert beat.tick(now) is Tick.ASK
+        beat.confirmed(now, now)
+        beat.ask(now)
+        beat.events(now + 0.5, now, caught_up=True)
+        assert beat.proved(now) == now
+    assert beat.ask(41)
+
+
+def test_a_request_after_a_dropped_one_still_finds_silence() -> None:
+    """An old request without an answer must not hide that the newer ones get none either."""
+    beat = begun()
+    assert beat.ask(2.0)
+    beat.events(2.1, 7, caught_up=True)
+    beat.confirmed(2.0, 7)
+    assert beat.proved(7)
+    assert beat.ask(4.0)
+    assert beat.tick(6.9) is Tick.ASK
+    assert beat.tick(7.0) is Tick.SILENT
+
+
+def test_a_stream_that_proves_nothing_is_opened_anew() -> None:
+    """It lives, but never gets to where etcd is: after two heartbeats another may do better."""
     beat = begun()
     ticks = []
-    for now in (1.0, 2.0, 3.0, 4.0):
+    for now in range(2, 14, 2):
         ticks.append(beat.tick(now))
-        beat.events(now + 0.5, int(now), caught_up=True)
-    assert ticks == [Tick.ASK, Tick.ASK, Tick.ASK, Tick.REOPEN]
-
-
-def test_three_in_a_hurry_are_no_silence() -> None:
-    """Three requests a moment old say nothing about the stream; three old ones do."""
-    beat = begun()
-    assert [beat.ask(0.99), beat.ask(0.99), beat.ask(0.99), beat.ask(0.99)] == [Tick.ASK] * 3 + [Tick.NOTHING]
-    assert beat.tick(1.0) is Tick.NOTHING
-    assert beat.tick(2.0) is Tick.NOTHING
-    assert beat.tick(3.5) is Tick.SILENT
+        beat.confirmed(now, 100 + now)
+        beat.ask(now)
+        assert beat.answer(now + 0.1, 50, asked=True) == 50
+        assert beat.proved(50) is None
+    assert ticks == [Tick.ASK] * 5 + [Tick.REOPEN]
 
 
 def test_an_old_versions_answer_is_believed_after_a_quiet_while() -> None:
-    """Rule one: another answer, a settling time later, with no event between them."""
-    beat = begun()
-    assert beat.tick(2.0) is Tick.ASK
-    assert beat.answer(2.1, 7, synchronised=False, asked=True) is None
-    assert beat.tick(2.5) is Tick.ASK
-    assert beat.answer(2.6, 7, synchronised=False, asked=True) is None  # too early
-    assert beat.tick(3.2) is Tick.ASK
-    assert beat.answer(3.3, 9, synchronised=False, asked=True) == Proof(7, 2.0)
-
-
-def test_an_old_versions_answer_is_believed_when_an_event_passes_it() -> None:
-    """Rule two: events are ordered, so one of a higher revision comes after all up to the answer's."""
-    beat = begun()
-    assert beat.tick(2.0) is Tick.ASK
-    assert beat.answer(2.1, 7, synchronised=False, asked=True) is None
-    assert beat.events(2.2, 7, caught_up=True) is None
-    assert beat.events(2.3, 8, caught_up=True) == Proof(7, 2.0)
-    assert beat.events(2.4, 9, caught_up=True) is None
+    """Another answer, a settling time later, with no event between them."""
+    beat = begun(synchronised=False)
+    assert beat.ask(2.0)
+    assert beat.answer(2.1, 7, asked=True) is None
+    assert beat.ask(2.5)
+    assert beat.answer(2.6, 7, asked=True) is None  # too early
+    assert beat.ask(3.2)
+    assert beat.answer(3.3, 9, asked=True) == 7
 
 
 def test_an_old_versions_late_answer_confirms_nothing() -> None:
-    """What counts is when it was asked for: on a slow road two answers to one moment may arrive far apart."""
-    beat = begun()
-    assert beat.tick(2.0) is Tick.ASK
-    assert beat.tick(2.1) is Tick.ASK
-    assert beat.answer(2.2, 7, synchronised=False, asked=True) is None
-    assert beat.answer(4.0, 7, synchronised=False, asked=True) is None
+    """What counts is when it was asked for: on a slow road answers to one moment may arrive far apart."""
+    beat = begun(synchronised=False)
+    assert beat.ask(2.0)
+    assert beat.ask(2.1)
+    assert beat.answer(2.2, 7, asked=True) is None
+    assert beat.answer(4.0, 7, asked=True) is None
 
 
 def test_an_event_below_the_candidate_starts_the_quiet_while_anew() -> None:
     """An answer that has just been shown to have overtaken an event is not believed soon."""
-    beat = begun()
-    assert beat.tick(2.0) is Tick.ASK
-    assert beat.answer(2.1, 7, synchronised=False, asked=True) is None
-    assert beat.events(2.9, 6, caught_up=True) is None
-    assert beat.tick(3.2) is Tick.ASK
-    assert beat.answer(3.2, 9, synchronised=False, asked=True) is None
-    assert beat.tick(4.0) is Tick.ASK
-    assert beat.answer(4.0, 9, synchronised=False, asked=True) == Proof(7, 2.0)
+    beat = begun(synchronised=False)
+    assert beat.ask(2.0)
+    assert beat.answer(2.1, 7, asked=True) is None
+    beat.events(2.9, 6, caught_up=True)
+    assert beat.ask(3.2)
+    assert beat.answer(3.2, 9, asked=True) is None
+    assert beat.ask(4.0)
+    assert beat.answer(4.0, 9, asked=True) == 7
+
+
+def test_an_event_past_the_candidate_says_more_than_it() -> None:
+    """Events are ordered: the store is past the answer by then."""
+    beat = begun(synchronised=False)
+    assert beat.ask(2.0)
+    assert beat.answer(2.1, 7, asked=True) is None
+    beat.events(2.2, 8, caught_up=True)
+    assert beat.ask(3.5)
+    assert beat.answer(3.5, 9, asked=True) is None  # the first of a new count
 
 
 def test_an_old_version_far_behind_is_not_believed_before_it_can_have_caught_up() -> None:
     """40,000 revisions behind: two seconds more, for a watch that has not yet been looked at."""
-    beat = begun(behind=40_000)
-    assert beat.tick(1.5) is Tick.ASK
-    assert beat.answer(1.6, 7, synchronised=False, asked=True) is None
-    assert beat.tick(2.9) is Tick.ASK
-    assert beat.answer(2.9, 7, synchronised=False, asked=True) is None
-    assert beat.tick(3.5) is Tick.ASK
-    assert beat.answer(3.5, 8, synchronised=False, asked=True) is None  # the first whose silence counts
-    assert beat.tick(4.6) is Tick.ASK
-    assert beat.answer(4.6, 8, synchronised=False, asked=True) == Proof(8, 3.5)
+    beat = begun(behind=40_000, synchronised=False)
+    for asked, answered in ((2.0, 2.1), (2.9, 2.9)):
+        assert beat.ask(asked)
+        assert beat.answer(answered, 7, asked=True) is None
+    assert beat.ask(3.5)
+    assert beat.answer(3.5, 8, asked=True) is None  # the first whose silence counts
+    assert beat.ask(4.6)
+    assert beat.answer(4.6, 8, asked=True) == 8
 
 
 def test_a_closed_body_asks_once_and_is_opened_anew() -> None:
-    """The request travelled with the opening; after a quiet pause another stream is opened."""
+    """The request travelled with the opening; when etcd is known to be further, another stream is opened."""
     beat = begun(duplex=False)
-    assert beat.tick(0.0) is Tick.NOTHING
-    assert beat.ask(0.5) is Tick.NOTHING
-    assert beat.answer(0.6, 7, synchronised=True, asked=True) == Proof(7, 0.0)
-    assert beat.tick(1.0) is Tick.NOTHING
-    assert beat.tick(1.6) is Tick.REOPEN
+    assert beat.tick(0.0) is Tick.ASK
+    assert not beat.ask(0.5)
+    assert beat.answer(0.6, 7, asked=True) == 7
+    beat.confirmed(0.0, 7)
+    assert beat.proved(7) == 0.0
+    assert beat.tick(2.0) is Tick.ASK
+    assert beat.tick(4.0) is Tick.ASK  # nothing to be learned from another
+    beat.confirmed(4.0, 8)
+    assert beat.proved(7) is None
+    assert beat.tick(6.0) is Tick.REOPEN
 
 
 @dataclass
 class Etcd:
-    """Sends events and answers over a road of changing length, in order; answers may overtake events."""
+    """A cluster, and one member that may lag behind it; its road, in order, carries events and answers."""
 
     revision: int = 100
     history: list[tuple[float, int]] = field(default_factory=list)
     """When each revision was made."""
+    applied: int = 100
+    """How far the member is."""
     road: list[tuple[float, int, str, int]] = field(default_factory=list)
     last_arrival: float = 0.0
     sent: int = 0
@@ -206,7 +247,7 @@ def some_steps(draw: random.Random) -> list[Step]:
     return [
         (
             draw.uniform(0.01, 1.0),  # time that passes
-            draw.choice(["write", "nothing", "hurry", "notify"]),
+            draw.choice(["write", "write", "apply", "apply", "nothing", "hurry", "notify"]),
             draw.uniform(0.0, longest),  # how long the road is
             draw.random() < droppy,  # whether etcd drops a request
             draw.uniform(0.0, 0.9),  # how long an event waits in the queues of an old version
@@ -218,53 +259,63 @@ def some_steps(draw: random.Random) -> list[Step]:
 @settings(max_examples=1_000, deadline=None)
 @given(seed=st.integers(0, 2**32), synchronised=st.booleans(), share=st.sampled_from([0.1, 0.5, 1.0]))
 def test_no_proof_is_fresher_or_wider_than_the_truth(seed: int, synchronised: bool, share: float) -> None:
-    """Slow roads, drops, hurry, notifications; on old versions events wait, but less than it takes to settle.
+    """Slow roads, drops, hurry, notifications, a member that lags; on old versions events wait in queues.
 
-    Every proof (revision, asked): all events up to `revision` were delivered before, and at the moment
-    `asked` etcd was not past `revision`.
+    Whenever the heartbeat says "complete up to P", all events up to P were delivered; and when it proves a
+    moment, etcd, not just the member, was not past P then.
     """
     draw = random.Random(seed)
-    etcd, beat = Etcd(), begun()
-    delivered, now = 100, 0.0
+    etcd, beat = Etcd(), begun(synchronised=synchronised)
+    delivered = complete = 100
+    now = 0.0
     events: list[int] = []
-    queue: list[tuple[float, int]] = []  # when an event leaves etcd's queues
+    queue: list[tuple[float, int]] = []  # when an event leaves the member's queues
+    confirmations: list[tuple[float, float, int]] = []  # arrives, asked, revision
 
-    def check(proof: Proof | None) -> None:
-        if proof is None:
-            return
-        assert all(revision <= delivered for revision in events if revision <= proof.revision)
-        assert etcd.at(proof.asked) <= proof.revision
-        assert proof.asked <= now
+    def believe(revision: int | None) -> None:
+        nonlocal complete
+        if revision is not None:
+            assert all(event <= delivered for event in events if event <= revision)
+            complete = max(complete, revision)
+        proved = beat.proved(complete)
+        if proved is not None:
+            assert proved <= now
+            assert etcd.at(proved) <= complete
 
     def ask(delay: float, *, dropped: bool) -> None:
-        if not dropped:
+        # The answer to a linearizable read tells where the cluster, not the member, was since it was asked.
+        heapq.heappush(confirmations, (now + delay, now, etcd.revision))
+        if beat.ask(now) and not (dropped and synchronised):  # old versions drop nothing
             if synchronised:
                 while queue:
                     etcd.send(now, delay, "event", queue.pop(0)[1])
-            etcd.send(now, delay, "answer", etcd.revision)
+            etcd.send(now, delay, "answer", etcd.applied)
 
     for passing, what, delay, dropped, waiting in some_steps(draw):
         end = now + passing
         while True:
             leaves = queue[0][0] if queue else end
             arrives = etcd.road[0][0] if etcd.road else end
-            now = min(end, max(leaves, now), max(arrives, now), max(beat.next, now))
+            confirms = confirmations[0][0] if confirmations else end
+            now = min(end, *(max(moment, now) for moment in (leaves, arrives, confirms, beat.next)))
             if queue and queue[0][0] <= now:
                 etcd.send(now, delay, "event", queue.pop(0)[1])
             elif etcd.road and etcd.road[0][0] <= now:
                 _, _, kind, revision = heapq.heappop(etcd.road)
                 if kind == "event":
-                    delivered = revision
-                    check(beat.events(now, revision, caught_up=True))
+                    delivered = complete = revision
+                    beat.events(now, revision, caught_up=True)
+                    believe(None)
                 else:
-                    asked = kind == "answer"
-                    check(beat.answer(now, revision, synchronised=synchronised or not asked, asked=asked))
+                    believe(beat.answer(now, revision, asked=kind == "answer"))
+            elif confirmations and confirmations[0][0] <= now:
+                _, asked, revision = heapq.heappop(confirmations)
+                beat.confirmed(asked, revision)
+                believe(None)
             elif beat.next <= now:
-                tick = beat.tick(now)
-                if tick is Tick.ASK:
-                    ask(delay, dropped=dropped)
-                elif tick in (Tick.SILENT, Tick.REOPEN):
+                if beat.tick(now) is not Tick.ASK:
                     return
+                ask(delay, dropped=dropped)
             else:
                 break
         if what == "write":
@@ -272,9 +323,13 @@ def test_no_proof_is_fresher_or_wider_than_the_truth(seed: int, synchronised: bo
             etcd.history.append((now, etcd.revision))
             if draw.random() < share:  # the others are of other ranges
                 events.append(etcd.revision)
-                leaving = max([now if synchronised else now + waiting, *(when for when, _ in queue)])
-                queue.append((leaving, etcd.revision))
-        elif what == "hurry" and beat.ask(now) is Tick.ASK:
+        elif what == "apply":
+            before, etcd.applied = etcd.applied, draw.randint(etcd.applied, etcd.revision)
+            for revision in range(before + 1, etcd.applied + 1):
+                if revision in events:
+                    leaving = max([now if synchronised else now + waiting, *(when for when, _ in queue)])
+                    queue.append((leaving, revision))
+        elif what == "hurry":
             ask(delay, dropped=dropped)
         elif what == "notify" and not queue:
-            etcd.send(now, delay, "notification", etcd.revision)
+            etcd.send(now, delay, "notification", etcd.applied)

@@ -1,0 +1,163 @@
+"""One watch stream, followed: what it brings goes into the store, and etcd is asked what that proves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from syncd.errors import SyncdError
+from syncd.gateway import Gateway, Unavailable, Unreachable, WatchResult, WatchStream
+from syncd.records import Event
+from syncd.store import Store
+from syncd.sync.decide import Overtaken, catch_up_allowance, continues, other_history
+from syncd.sync.heartbeat import Heartbeat, Tick
+from syncd.sync.revisions import Revisions
+from syncd.sync.slices import Slices
+from syncd.sync.standing import Standing
+from syncd.sync.tasks import plain_errors
+
+
+class Follower:
+    """Follows `stream`, opened when etcd was at `opened_at`, on from what `store` holds.
+
+    `proved` is told each moment as of which the store is known to be current. `interval` is the heartbeat's
+    in seconds, `read_took` what the last full read took.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        gateway: Gateway,
+        stream: WatchStream,
+        standing: Standing,
+        now: Callable[[], float],
+        proved: Callable[[float], None],
+        *,
+        opened_at: int,
+        interval: float,
+        read_took: float,
+    ) -> None:
+        self._store = store
+        self._gateway = gateway
+        self.stream = stream
+        self._standing = standing
+        self._now = now
+        self._proved = proved
+        self._opened_at = opened_at
+        self._interval = interval
+        self._read_took = read_took
+        self._heartbeat = Heartbeat(
+            now(),
+            interval,
+            behind=opened_at - store.revision,
+            duplex=stream.duplex,
+            synchronised=stream.synchronised,
+        )
+        self._hurried = asyncio.Event()
+        self._confirmed_at = now()
+
+    def hurry(self) -> None:
+        """Somebody waits for the store to move: ask now instead of at the next heartbeat."""
+        self._hurried.set()
+
+    def confirmed(self, asked: float, revision: int) -> None:
+        """etcd was at `revision` at the moment `asked`; a linearizable answer said so."""
+        self._standing.heard_of(revision)
+        self._heartbeat.confirmed(asked, revision)
+        self._settle()
+
+    async def run(self) -> None:
+        """Until the stream fails, by raising; or until it is time to open another."""
+        with plain_errors():
+            async with asyncio.TaskGroup() as group:
+                name = f"watch of {self._store.keys.name}"
+                taking = group.create_task(self._take_in(), name=name)
+                await self._ask()
+                taking.cancel()
+
+    async def _take_in(self) -> None:
+        held = self._store.revision
+        revisions = Revisions(held)
+        slices = Slices(self._now)
+        opened = self._now()
+        allowance = catch_up_allowance(self._read_took)
+        async for result in self.stream:
+            self._standing.heard_of(result.header.revision)
+            if result.events:
+                await self._apply(result, revisions, held, slices)
+                taken = self._now() - opened
+                if self._heartbeat.behind and taken > allowance:
+                    raise Overtaken(
+                        f"at revision {self._store.revision} of {self._opened_at} after {taken:.1f} s; "
+                        f"reading everything takes {self._read_took:.1f} s"
+                    )
+            elif result.is_progress:
+                self._progress(result)
+            else:
+                self._heartbeat.heard(self._now())
+
+    async def _apply(self, result: WatchResult, revisions: Revisions, held: int, slices: Slices) -> None:
+        # The stream begins at the revision held, so what is held comes once more.
+        events = [
+            Event(event.kv, deleted=event.type == "DELETE")
+            for event in result.events
+            if event.kv.mod_revision > held
+        ]
+        for revision, changes in revisions.add(events, fragment=result.fragment):
+            self._store.apply(revision, changes)
+            self._standing.events_applied += len(changes)
+            await slices.breath()
+        newest = self._store.revision
+        self._heartbeat.events(self._now(), newest, caught_up=newest >= self._opened_at)
+        self._settle()
+
+    def _progress(self, result: WatchResult) -> None:
+        asked = result.was_asked_for
+        complete = self._heartbeat.answer(self._now(), result.header.revision, asked=asked)
+        if complete is not None:
+            self._store.advance(complete)
+            self._settle()
+
+    def _settle(self) -> None:
+        proved = self._heartbeat.proved(self._store.revision)
+        if proved is not None:
+            self._proved(proved)
+
+    async def _ask(self) -> None:
+        """Ask whenever it is time; returns when it is time for another stream."""
+        while True:
+            due = self._heartbeat.tick(self._now())
+            if due is Tick.REOPEN:
+                return
+            if due is Tick.SILENT:
+                raise Unreachable(self.stream.url, f"the watch is silent; {self._interval:g} s are the limit")
+            self._hurried.clear()
+            await self._confirm()
+            if self._heartbeat.ask(self._now()):
+                self.stream.request_progress()
+            try:
+                async with asyncio.timeout(self._heartbeat.next - self._now()):
+                    await self._hurried.wait()
+            except TimeoutError:
+                continue
+
+    async def _confirm(self) -> None:
+        """Ask the member that the stream comes from; one that cannot answer for etcd is left."""
+        asked, held, url = self._now(), self._store.revision, self.stream.url
+        left = self._confirmed_at + self._interval - asked
+        error: SyncdError | None = None
+        try:
+            async with asyncio.timeout(max(left, self._interval / 2)):
+                header = await self._gateway.revision(self._store.keys, url)
+        except TimeoutError:
+            error = Unreachable(url, f"it did not confirm etcd's revision within {self._interval:g} s")
+        except (Unreachable, Unavailable) as unanswered:
+            error = unanswered  # an election, or an idle connection that was closed: no reason to leave yet
+        if error:
+            if self._now() - self._confirmed_at >= self._interval:
+                raise error
+            return
+        if not continues(header, self._store.epoch, held):
+            raise other_history(header, self._store.epoch, held)
+        self._confirmed_at = asked
+        self.confirmed(asked, header.revision)
