@@ -1,0 +1,70 @@
+"""What every judgement needs: the truth, the generation of an epoch, and where violations are noted. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil
+
+from tests.reliability.epochs import Epochs
+from tests.reliability.history import Generation, History
+from tests.reliability.tally import Tally
+
+STATES = ("live", "stale", "warm")
+"""Of a range that is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An answer asked for at `asked` says: complete up to `revision` of `epoch`, proved `age_ms` ago."""
+
+    reader: str
+    at: float
+    asked: float
+    epoch: str
+    revision: int
+    state: str
+    age_ms: int | None
+
+
+@dataclass
+class Court:
+    """`heartbeat`: the daemon's, in seconds."""
+
+    history: History
+    tally: Tally
+    heartbeat: float
+    epochs: Epochs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.epochs = Epochs(self.history)
+
+    def generation(self, epoch: str, revision: int) -> Generation | None:
+        """The generation of `epoch`; None as long as it isn't known, or not known up to `revision`."""
+        number = self.epochs.generation(epoch)
+        if number is None or (generation := self.history.of(number)).head < revision:
+            return None
+        return generation
+
+    def judge_state(
+        self, reader: str, at: float, epoch: str, revision: int, state: str, age_ms: int | None
+    ) -> None:
+        """`live` means proved within the heartbeat."""
+        if state not in STATES:
+            self.tally.violated("live", reader, f"state {state!r}", f"one of {STATES}", at, epoch, revision)
+        elif state == "live" and (age_ms is None or age_ms > ceil(self.heartbeat * 1000)):
+            told, true = f"live, {age_ms} ms old", f"the heartbeat is {self.heartbeat:g} s"
+            self.tally.violated("live", reader, told, true, at, epoch, revision)
+
+    def judge_claim(self, claim: Claim) -> bool:
+        """Nothing may be missing that was acknowledged `age_ms` before the question. False: not yet known."""
+        generation = self.generation(claim.epoch, claim.revision)
+        if generation is None:
+            return False
+        self.judge_state(claim.reader, claim.at, claim.epoch, claim.revision, claim.state, claim.age_ms)
+        if claim.age_ms is not None:
+            proved = claim.asked - claim.age_ms / 1000
+            lacks = self.history.lacks(generation.number, claim.revision, proved)
+            if lacks:
+                told = f"complete up to {claim.revision} {claim.age_ms} ms before it was asked for"
+                self.tally.violated("age", claim.reader, told, lacks, claim.at, claim.epoch, claim.revision)
+        return True

@@ -1,0 +1,59 @@
+"""Two hundred local readers, and a court that holds everything they are told against the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import count
+from pathlib import Path
+
+from tests.reliability.court import Court
+from tests.reliability.docket import Docket, Scene
+from tests.reliability.history import History
+from tests.reliability.nuisances import Rude, Silent
+from tests.reliability.pollers import Poller
+from tests.reliability.tally import Tally
+from tests.reliability.watchers import Manner, Watcher
+
+RANGE = b"/c/"
+PREFIXES = (b"/c/a/", b"/c/b/", b"/c/c/")
+
+STEADY = 30
+FICKLE = 20
+SLOW = 10
+SILENT = 50
+RUDE = 50
+POLLERS = 40
+
+
+class Readers:
+    """All of them. `heartbeat`: the daemon's, in seconds."""
+
+    def __init__(
+        self, history: History, socket: Path, draw: random.Random, tally: Tally, *, heartbeat: float
+    ) -> None:
+        self._scene = Scene(socket, Docket(Court(history, tally, heartbeat)), draw, RANGE, PREFIXES)
+
+    async def run(self) -> None:
+        """Read until cancelled; then judge all that can be judged.
+
+        What was read last can be judged if the judge knows it: stop the writers and wait for
+        `Judge.caught_up` before.
+        """
+        scene, numbers = self._scene, count(1)
+        manners: dict[Manner, int] = {"steady": STEADY, "fickle": FICKLE, "slow": SLOW}
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(scene.docket.run(), name="court")
+                for manner, how_many in manners.items():
+                    for _ in range(how_many):
+                        number = next(numbers)
+                        group.create_task(Watcher(scene, number, manner).run(), name=f"watcher {number}")
+                for _ in range(POLLERS):
+                    number = next(numbers)
+                    group.create_task(Poller(scene, number).run(), name=f"poller {number}")
+                for _ in range(RUDE):
+                    group.create_task(Rude(scene).run(), name=f"rude reader {next(numbers)}")
+                group.create_task(Silent(scene, SILENT).run(), name="silent readers")
+        finally:
+            scene.docket.finish()

@@ -1,0 +1,218 @@
+"""Readers of watches: each is told everything, remembers its place, and goes on from there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Literal
+
+import orjson
+
+from tests.reliability.answers import Answer
+from tests.reliability.court import Claim
+from tests.reliability.docket import Scene, claim_of
+from tests.reliability.rules import Place, Watch
+from tests.reliability.told import Lines, Malformed, Refusal, Selection, Snapshot, refusal
+from tests.reliability.wire import READ_BYTES, Connection, Cut, target
+
+HEARTBEATS_MS = (200, 500, 1000, 5000)
+STAY_SECONDS = (0.5, 20.0)
+"""How long a fickle reader stays."""
+
+SIP_BYTES = 4096
+SIP_SECONDS = (0.05, 0.5)
+"""A slow reader takes so much, and then nothing for so long: a few ten KB a second."""
+
+DOZE_SECONDS = (5.0, 40.0)
+"""Now and then it takes nothing for so long. The daemon closes who takes nothing for a minute."""
+
+AWAKE_SECONDS = (1.0, 5.0)
+"""Then it reads as fast as it can, for so long."""
+
+Manner = Literal["steady", "fickle", "slow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What a reader asks for, and in which form it wants it."""
+
+    selection: Selection
+    heartbeat_ms: int
+    events: bool
+    """Server-sent events."""
+    with_snapshot: bool
+
+
+class Watcher:
+    """One reader. Steady ones stay while the stream does, fickle ones hang up and return, slow ones doze."""
+
+    def __init__(self, scene: Scene, number: int, manner: Manner) -> None:
+        self._scene = scene
+        self._manner = manner
+        self._name = f"{manner} watch {number}"
+        self._habit = self._new_habit()
+        self._place: Place | None = None
+        self._told_by = 0  # the process that told the place
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                await self._read()
+            except Cut:
+                self._scene.tally.cut += 1
+            except OSError:
+                self._scene.tally.unreachable += 1
+            except Malformed as error:
+                self._violated("form", error, "see the local API")
+                self._place = None
+            await self._scene.pause(0.02, 0.4)
+
+    async def _read(self) -> None:
+        sip = SIP_BYTES if self._manner == "slow" else READ_BYTES
+        if self._place is None:
+            self._habit = self._new_habit()
+        async with await Connection.open(self._scene.socket, sip) as connection:
+            query, headers = self._request()
+            asked = monotonic()
+            await connection.ask(query, headers)
+            claim = claim_of(self._name, asked, connection.headers)
+            if connection.status != 200:
+                await self._refused(connection, claim)
+                return
+            self._scene.processes.served(connection.pid, claim.at)
+            self._scene.docket.answer(Answer(claim))
+            watch = self._begin(claim)
+            ended = self._scene.docket.watch(watch)
+            try:
+                if self._manner == "fickle":
+                    async with asyncio.timeout(self._scene.draw.uniform(*STAY_SECONDS)):
+                        await self._listen(connection, watch, asked)
+                else:
+                    await self._listen(connection, watch, asked)
+            except TimeoutError:
+                pass  # it hangs up
+            finally:
+                ended.append(True)
+
+    def _request(self) -> tuple[str, dict[str, str]]:
+        habit, place = self._habit, self._place
+        headers = {"Accept": "text/event-stream"} if habit.events else {}
+        by_header = habit.events and place is not None
+        if by_header and place:
+            headers["Last-Event-ID"] = f"{place.epoch}/{place.revision}"
+        selection = habit.selection
+        query = target(
+            "watch",
+            prefix=selection.prefix,
+            prev_kv=selection.prev_kv or None,
+            events=selection.only,
+            heartbeat_ms=habit.heartbeat_ms,
+            # A browser that comes back asks for what it asked for at first, and adds the header.
+            snapshot=(habit.with_snapshot and (place is None or by_header)) or None,
+            from_=place.revision if place and not by_header else None,
+            epoch=place.epoch if place and not by_header else None,
+        )
+        return query, headers
+
+    def _begin(self, claim: Claim) -> Watch:
+        """The watch that `claim`, the answer's headers, begins."""
+        here = Place(claim.epoch, claim.revision)
+        resumed, place = self._place is not None, self._place
+        if place is None and not self._habit.with_snapshot:
+            place = self._place = here
+        if place and place.epoch != here.epoch:
+            self._violated("resumable", f"goes on in epoch {here.epoch!r}", f"the place is {place}")
+        self._scene.tally.resumes += resumed
+        return Watch(self._scene.court, self._name, self._habit.selection, place, resumed=resumed)
+
+    async def _listen(self, connection: Connection, watch: Watch, asked: float) -> None:
+        lines = Lines()
+        event_id = ""
+        rhythm = _Rhythm(self._scene) if self._manner == "slow" else None
+        self._told_by = connection.pid
+        while (line := await connection.line()) is not None:
+            if rhythm:
+                await rhythm.beat(len(line))
+            if self._habit.events:
+                if line.startswith(b"id: "):
+                    event_id = line[4:].decode()
+                if not line.startswith(b"data: "):
+                    continue
+                line = line[6:]
+            told = lines.add(_document(line))
+            if told is None:
+                continue
+            if isinstance(told, Refusal):
+                self._scene.tally.refusals[told.code] += 1
+                self._place = None
+                return
+            at = monotonic()
+            watch.hear(told, at)
+            self._place = watch.heard_place
+            if isinstance(told, Snapshot):
+                claim = Claim(self._name, at, asked, told.epoch, told.revision, told.state, told.age_ms)
+                self._scene.docket.answer(Answer(claim))
+            elif (
+                self._habit.events
+                and self._place
+                and event_id != f"{self._place.epoch}/{self._place.revision}"
+            ):
+                self._violated("resumable", f"the event's id is {event_id!r}", f"this is {self._place}")
+
+    async def _refused(self, connection: Connection, claim: Claim) -> None:
+        error = refusal(_document(await connection.body()))
+        if self._place is None:
+            self._scene.processes.refused(connection.pid, claim, error)
+        else:
+            self._scene.processes.resume_refused(connection.pid, claim, error, self._place, self._told_by)
+        if claim.epoch:
+            self._scene.docket.answer(Answer(claim))
+        if error.code == "compacted":
+            self._place = None
+
+    def _violated(self, rule: str, told: object, true: object) -> None:
+        place = self._place or Place("", 0)
+        self._scene.tally.violated(rule, self._name, told, true, monotonic(), place.epoch, place.revision)
+
+    def _new_habit(self) -> Habit:
+        draw = self._scene.draw
+        only: Literal["put", "delete"] | None = draw.choice((None, None, None, None, "put", "delete"))
+        prefix = draw.choice((self._scene.range, *self._scene.prefixes))
+        return Habit(
+            Selection(prefix, prev_kv=draw.random() < 0.4, only=only),
+            draw.choice(HEARTBEATS_MS),
+            events=draw.random() < 0.25,
+            with_snapshot=draw.random() < 0.8,
+        )
+
+
+class _Rhythm:
+    """When a slow reader stops: after each sip for a moment, and for long now and then."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._taken = 0
+        self._awake_until = 0.0
+
+    async def beat(self, size: int) -> None:
+        self._taken += size
+        if monotonic() < self._awake_until or self._taken < SIP_BYTES:
+            return
+        self._taken = 0
+        if self._scene.draw.random() < 0.02:
+            await self._scene.pause(*DOZE_SECONDS)
+            self._awake_until = monotonic() + self._scene.draw.uniform(*AWAKE_SECONDS)
+        else:
+            await self._scene.pause(*SIP_SECONDS)
+
+
+def _document(line: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"{error}: {line[:200]!r}") from error
+    if not isinstance(document, dict):
+        raise Malformed(f"not an object: {line[:200]!r}")
+    return document
