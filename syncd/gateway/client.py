@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -16,10 +17,11 @@ import structlog
 from syncd.config import Etcd
 from syncd.gateway.auth import Tokens
 from syncd.gateway.credentials import Credentials
-from syncd.gateway.endpoints import Endpoint, Endpoints, parse_version
+from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import (
     CredentialsUnusable,
     EtcdError,
+    GatewayError,
     MalformedAnswer,
     NoGateway,
     PermissionDenied,
@@ -27,24 +29,23 @@ from syncd.gateway.errors import (
     Unavailable,
     Unreachable,
 )
+from syncd.gateway.identity import Identity
 from syncd.gateway.messages import (
     AuthAnswer,
     Header,
     Page,
-    StatusAnswer,
-    VersionAnswer,
     decode,
     range_request,
 )
+from syncd.gateway.probe import Prober
+from syncd.gateway.seen import Seen, unfit
 from syncd.gateway.transport import BODY_LIMIT, Transport
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
 
-PREFIXES = ("/v3", "/v3beta", "/v3alpha")
-"""3.4 and later answer to /v3, 3.3 only to /v3beta and /v3alpha."""
+FAULTS = (Unreachable, NoGateway, Unavailable, MalformedAnswer)
+"""What is the endpoint's fault, so that another one may do better. All other errors are etcd's answer."""
 
-_status = msgspec.json.Decoder(StatusAnswer, strict=False)
-_version = msgspec.json.Decoder(VersionAnswer, strict=False)
 _auth = msgspec.json.Decoder(AuthAnswer, strict=False)
 
 log = structlog.get_logger("syncd.gateway")
@@ -63,8 +64,10 @@ class Gateway:
         self._credentials = Credentials(etcd)
         self._transport = Transport(etcd, self._credentials)
         self._tokens = Tokens(self._authenticate)
-        self._identify = asyncio.Lock()
         self.endpoints = Endpoints(etcd.endpoints, draw)
+        self._identity = Identity(etcd, self._transport, self.endpoints)
+        self._seen = Seen()
+        self._prober = Prober(self.endpoints, clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,7 +83,17 @@ class Gateway:
 
     def avoid(self, url: str, reason: str = "avoided") -> None:
         """Go on with another endpoint than the one at `url`, if there is one; `reason` is for the status."""
-        self.endpoints.failed(self.endpoints.at(url), reason)
+        endpoint = self.endpoints.at(url)
+        # Whoever comes later, after another one already moved on, tells nothing new.
+        self._failed(endpoint, reason, self._clock() if endpoint is self.endpoints.current else -inf)
+
+    def homeward(self, url: str) -> bool:
+        """Whether a stream at `url` had better be opened anew, as it would go home then."""
+        return self.endpoints.homeward(self.endpoints.at(url), self._clock())
+
+    async def probe(self, keys: KeyRange) -> None:
+        """Look after the endpoints that failed, until cancelled; `keys` is a range that the user may read."""
+        await self._prober.run(partial(self._ask_after, keys=keys))
 
     async def range_page(self, keys: KeyRange, *, limit: int, revision: int, most: int = BODY_LIMIT) -> Page:
         """The first `limit` keys of an interval at `revision` (0: now).
@@ -89,14 +102,14 @@ class Gateway:
         is not read to its end, but raised as MessageTooLarge.
         """
         body = range_request(keys, limit=limit, revision=revision)
-        return await self._range(self.endpoints.current, body, most)
+        return await self._range(self._current(), body, most)
 
     async def revision(self, keys: KeyRange, url: str | None = None) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read.
 
         Asked of the endpoint at `url`, or of the current one.
         """
-        endpoint = self.endpoints.current if url is None else self.endpoints.at(url)
+        endpoint = self._current() if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
         page = await self._range(endpoint, range_request(KeyRange(keys.key), count_only=True))
         return page.header
@@ -107,11 +120,18 @@ class Gateway:
 
         Duplex where the endpoint and the configuration allow it: `stream.duplex` tells.
         """
-        endpoint = self.endpoints.current
+        endpoint, began = self._current(), self._clock()
         wanted = self._etcd.duplex
         headers: dict[str, str] = {}
+
+        def heard(header: Header) -> None:
+            now = self._clock()
+            self._seen.told(header, now)
+            if not endpoint.well:
+                self._succeeded(endpoint, began)
+
         try:
-            path = await self._known(endpoint) + "/watch"
+            path = await self._identity.prefix(endpoint) + "/watch"
             headers = await self._headers(endpoint)
             async with open_watch(
                 self._transport,
@@ -123,21 +143,21 @@ class Gateway:
                 duplex=wanted == "on" or (wanted == "auto" and endpoint.try_duplex(self._clock())),
                 fall_back=wanted == "auto",
                 clock=self._clock,
+                heard=heard,
             ) as stream:
-                endpoint.failures = 0
                 yield stream
         except (Unauthenticated, PermissionDenied):
             # Before 3.5.6, an unknown token on a watch reads as "permission denied".
             self._tokens.reject(endpoint.url, headers.get("Authorization"))
             raise
-        except (Unreachable, NoGateway, Unavailable, MalformedAnswer) as error:
-            self.endpoints.failed(endpoint, error.message)
+        except FAULTS as error:
+            self._failed(endpoint, error.message, began)
             raise
 
     async def _range(self, endpoint: Endpoint, body: bytes, most: int = BODY_LIMIT) -> Page:
-        url = endpoint.url
+        url, began, before = endpoint.url, self._clock(), self._seen.newest
         try:
-            path = await self._known(endpoint) + "/kv/range"
+            path = await self._identity.prefix(endpoint) + "/kv/range"
             headers = await self._headers(endpoint)
             try:
                 answer = await self._transport.call(url, path, body, headers, most)
@@ -150,11 +170,39 @@ class Gateway:
                 headers = await self._headers(endpoint)
                 answer = await self._transport.call(url, path, body, headers, most)
             page = Page(url, answer)
-        except (Unreachable, NoGateway, Unavailable, MalformedAnswer) as error:
-            self.endpoints.failed(endpoint, error.message)
+        except FAULTS as error:
+            self._failed(endpoint, error.message, began)
             raise
-        endpoint.failures = 0
+        self._seen.proved(page.header, before, self._clock())
+        self._succeeded(endpoint, began)
         return page
+
+    async def _ask_after(self, endpoint: Endpoint, keys: KeyRange) -> None:
+        """Find out whether an endpoint in quarantine is well again."""
+        began = self._clock()
+        try:
+            reason = await self._unfit(endpoint, keys)
+        except FAULTS as error:
+            self._failed(endpoint, error.message, began)
+        except GatewayError:
+            self._passed(endpoint, began)  # it answers; and what it refuses, the others refuse, too
+        else:
+            if reason is None:
+                self._passed(endpoint, began)
+            else:
+                self._failed(endpoint, reason, began)
+
+    async def _unfit(self, endpoint: Endpoint, keys: KeyRange) -> str | None:
+        """Why the endpoint should not be asked; None when it is well."""
+        expected = self._seen.expected(self._clock())
+        try:
+            status = await self._identity.status(endpoint)
+        except (Unauthenticated, PermissionDenied):
+            # With authentication, 3.5.30 tells its status to administrators alone (3.5.16 to everybody).
+            await self.revision(keys, endpoint.url)
+            return None
+        self._seen.told(status.header, self._clock())
+        return unfit(status, expected)
 
     async def _headers(self, endpoint: Endpoint) -> dict[str, str]:
         # The raw token: a `Bearer ` prefix fails before 3.5.32.
@@ -162,7 +210,7 @@ class Gateway:
 
     async def _authenticate(self, url: str) -> str:
         endpoint = self.endpoints.at(url)
-        prefix = await self._known(endpoint)
+        prefix = await self._identity.prefix(endpoint)
         body = orjson.dumps({"name": self._etcd.user, "password": self._credentials.password})
         try:
             answer = await self._transport.call(url, prefix + "/auth/authenticate", body, {})
@@ -177,45 +225,18 @@ class Gateway:
             raise MalformedAnswer(url, "the token that etcd gave cannot be sent in a header")
         return token
 
-    async def _known(self, endpoint: Endpoint) -> str:
-        """The prefix of the endpoint's gateway, found out once, together with etcd's version."""
-        failures = endpoint.failures
-        async with self._identify:
-            if endpoint.prefix is None:
-                if endpoint.failures > failures:
-                    # Found out while this call waited; it need not wait for the same deadline again.
-                    raise Unreachable(endpoint.url, "it did not answer another call just now")
-                configured = self._etcd.api_prefix
-                candidates = PREFIXES if configured == "auto" else (configured,)
-                endpoint.prefix = await self._find_prefix(endpoint, candidates)
-                found = (endpoint.version, endpoint.prefix)
-                if found != endpoint.announced:
-                    endpoint.announced = found
-                    log.info("etcd found", endpoint=endpoint.url, version=found[0], prefix=found[1])
-            return endpoint.prefix
+    def _current(self) -> Endpoint:
+        return self.endpoints.choose(self._clock())
 
-    async def _find_prefix(self, endpoint: Endpoint, candidates: tuple[str, ...]) -> str:
-        url = endpoint.url
-        version = await self._transport.get(url, "/version")
-        endpoint.version = "" if version is None else _version_in(version)
-        if endpoint.version and parse_version(endpoint.version) < (3, 4, 0):
-            candidates = tuple(c for c in candidates if c != "/v3") or candidates
-        for prefix in candidates:
-            try:
-                status = await self._transport.call(url, f"{prefix}/maintenance/status", b"{}", {})
-            except NoGateway:
-                continue
-            except (EtcdError, CredentialsUnusable):
-                # It does not let us in (yet), but it is there and speaks the gateway's language.
-                return prefix
-            endpoint.version = endpoint.version or decode(url, _status, status).version
-            return prefix
-        tried = ", ".join(candidates)
-        raise NoGateway(url, f"no etcd gateway answers under {tried}; is this etcd's client URL?")
+    def _failed(self, endpoint: Endpoint, error: str, began: float) -> None:
+        if self.endpoints.failed(endpoint, error, self._clock(), began):
+            self._prober.left(endpoint)
+            log.warning("endpoint left", endpoint=endpoint.url, error=error, next=self.endpoints.current.url)
 
+    def _succeeded(self, endpoint: Endpoint, began: float) -> None:
+        if self.endpoints.succeeded(endpoint, self._clock(), began):
+            log.info("endpoint well again", endpoint=endpoint.url, by="a call")
 
-def _version_in(body: bytes) -> str:
-    try:
-        return _version.decode(body).etcdserver
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""  # a proxy's own page; the gateway's status may still tell
+    def _passed(self, endpoint: Endpoint, began: float) -> None:
+        if self.endpoints.passed(endpoint, self._clock(), began):
+            log.info("endpoint well again", endpoint=endpoint.url, by="a probe")

@@ -1,4 +1,14 @@
-"""What is remembered of each endpoint, and which one is asked. Pure."""
+"""What is remembered of each endpoint, and which one is asked. Pure.
+
+An endpoint that failed is in *quarantine*: others are asked as long as there are any. Its time there doubles
+with each further failure. Then it is probed (probe.py), and leaves when it is found well, or when a call
+succeeds there because all others fail, too. That is never waited for: when all are in quarantine, the
+one is asked whose time ends first.
+
+The first endpoint is drawn at random, so that a thousand daemons with one configuration spread over the
+members; it is this daemon's *home*. After a rolling restart nobody is left at the member that was
+restarted last; so everybody goes home again when home has been well for some minutes.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +16,24 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 DUPLEX_RETRY = 300.0
 """Seconds for which a refused duplex stream is remembered: the member may have been slow just then, and
 proxies get reconfigured."""
 
+QUARANTINE_FIRST = 1.0
+QUARANTINE_MOST = 60.0
+"""Seconds; each is drawn between half and all of its limit, so that the probes of many daemons spread."""
+
+HOME_AFTER = 300.0
+"""Seconds for which home must have been well; drawn between that and twice as much, so that a thousand
+daemons don't move at once."""
+
 
 @dataclass(slots=True)
 class Endpoint:
-    """One etcd gateway: its URL and what it was found to be."""
+    """One etcd gateway: its URL and what it was found to be. Times are event-loop seconds."""
 
     url: str
     prefix: str | None = None
@@ -22,11 +41,16 @@ class Endpoint:
     version: str = ""
     """etcd's version as it tells it; empty when unknown."""
     duplex_refused_at: float | None = None
-    """When (event-loop seconds) a duplex stream got no answer although a plain one did."""
+    """When a duplex stream got no answer although a plain one did."""
     failures: int = 0
-    """Failures in a row."""
+    """Failures in a row, of calls, streams and probes."""
+    unserved: int = 0
+    """Failures since a call or stream succeeded: a passed probe does not prove that those will, too."""
     error: str = ""
     """What the last failure was."""
+    failed_at: float = -inf
+    quarantined_until: float | None = None
+    """When to probe it; None when it is well, for all that is known."""
     announced: tuple[str, str] | None = None
     """The version and prefix that the log was told last."""
 
@@ -40,6 +64,11 @@ class Endpoint:
         version = parse_version(self.version)
         return version >= (3, 5, 8) or (3, 4, 25) <= version < (3, 5, 0)
 
+    @property
+    def well(self) -> bool:
+        """Whether it is not in quarantine."""
+        return self.quarantined_until is None
+
     def try_duplex(self, now: float) -> bool:
         """Whether a duplex stream is worth trying."""
         return self.duplex_refused_at is None or now - self.duplex_refused_at > DUPLEX_RETRY
@@ -51,38 +80,90 @@ class Endpoint:
 
 
 class Endpoints:
-    """The configured endpoints and which of them is asked now.
+    """The configured endpoints and which of them is asked now: all calls and streams go to the same one.
 
-    The first one is drawn at random, so that a thousand daemons with one configuration spread over the
-    members. All calls and streams go to the same member as long as it answers.
+    `began` is when a call or stream that ended now was begun: what it tells may be overtaken.
     """
 
     def __init__(self, urls: Sequence[str], draw: random.Random) -> None:
-        self._all = [Endpoint(url.rstrip("/")) for url in urls]
-        self._current = draw.randrange(len(self._all))
+        self._all = [Endpoint(url) for url in urls]
+        self._draw = draw
+        self.home = draw.choice(self._all)
+        """The endpoint that was drawn first."""
+        self._home_from = -inf
+        self.current = self.home
+        """The endpoint that is asked."""
 
     def __iter__(self) -> Iterator[Endpoint]:
         return iter(self._all)
 
-    @property
-    def current(self) -> Endpoint:
-        """The endpoint to ask."""
-        return self._all[self._current]
+    def __len__(self) -> int:
+        return len(self._all)
 
     def at(self, url: str) -> Endpoint:
         """The endpoint with this URL."""
         return next(endpoint for endpoint in self._all if endpoint.url == url)
 
-    def failed(self, endpoint: Endpoint, error: str) -> None:
-        """`endpoint` did not answer, as `error` tells: go on with the next one.
+    def choose(self, now: float) -> Endpoint:
+        """The endpoint to ask now, which goes home when it is time to."""
+        if self.homeward(self.current, now):
+            self.current = self.home
+        return self.current
 
-        Calls that fail late, after another call already moved on, move nothing.
+    def homeward(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether a stream at `endpoint` had better be opened anew: at home, which has been well for long."""
+        return endpoint is not self.home and self.home.well and now >= self._home_from
+
+    def failed(self, endpoint: Endpoint, error: str, now: float, began: float) -> bool:
+        """`endpoint` did not answer, or not well, as `error` tells; whether that is news.
+
+        It goes into quarantine, or stays there for longer, and another one is asked. Ten calls that hang
+        there and fail one after the other are one failure.
         """
+        if not endpoint.well and began < endpoint.failed_at:
+            return False
+        was_well = endpoint.well
         endpoint.failures += 1
+        endpoint.unserved += 1
         endpoint.error = error
+        endpoint.failed_at = now
+        endpoint.quarantined_until = now + quarantine(endpoint.unserved, self._draw)
         endpoint.forget()
         if endpoint is self.current:
-            self._current = (self._current + 1) % len(self._all)
+            self.current = self._best()
+        return was_well
+
+    def succeeded(self, endpoint: Endpoint, now: float, began: float) -> bool:
+        """A call or stream was answered; whether it is news that `endpoint` is well."""
+        if began < endpoint.failed_at:
+            return False
+        endpoint.unserved = 0
+        return self.passed(endpoint, now, began)
+
+    def passed(self, endpoint: Endpoint, now: float, began: float) -> bool:
+        """A probe found `endpoint` well; whether that is news."""
+        if endpoint.well or began < endpoint.failed_at:
+            return False
+        endpoint.failures = 0
+        endpoint.quarantined_until = None
+        if endpoint is self.home:
+            self._home_from = now + HOME_AFTER * self._draw.uniform(1, 2)
+        if not self.current.well:
+            self.current = endpoint
+        return True
+
+    def _best(self) -> Endpoint:
+        well = [endpoint for endpoint in self._all if endpoint.well]
+        if well:
+            # Not simply the next one, which would get all the daemons of the one that failed.
+            return self._draw.choice(well)
+        return min(self._all, key=lambda endpoint: endpoint.quarantined_until or 0.0)
+
+
+def quarantine(failures: int, draw: random.Random) -> float:
+    """Seconds in quarantine after that many failures."""
+    limit = min(QUARANTINE_FIRST * 2.0 ** min(failures - 1, 32), QUARANTINE_MOST)
+    return limit * draw.uniform(0.5, 1)
 
 
 def parse_version(text: str) -> tuple[int, int, int]:

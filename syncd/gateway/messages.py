@@ -29,10 +29,15 @@ Count = Revision
 
 
 class Header(msgspec.Struct, frozen=True):
-    """ResponseHeader: who answered, and at which revision of the whole key space."""
+    """ResponseHeader: who answered, and at which revision of the whole key space.
+
+    `raft_term` is that of the last entry applied (seen: a member alone does not raise it), so it tells, as
+    the revision does, how far a member is.
+    """
 
     cluster_id: int = 0
     revision: Revision = 0
+    raft_term: int = 0
 
 
 class RangeAnswer(msgspec.Struct, frozen=True):
@@ -44,11 +49,17 @@ class RangeAnswer(msgspec.Struct, frozen=True):
     count: Count = 0
 
 
-class StatusAnswer(msgspec.Struct, frozen=True):
-    """maintenance/status: camelCase in etcd's own proto, hence `rename`."""
+class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """maintenance/status: what one member says of itself; camelCase in etcd's own proto, hence `rename`.
+
+    `leader` is 0 while it has none. Seen on all versions, where `errors` says so only from 3.4 on; learners
+    are there from 3.4 on.
+    """
 
     header: Header
     version: str = ""
+    leader: int = 0
+    is_learner: bool = False
 
 
 class VersionAnswer(msgspec.Struct, frozen=True):

@@ -4,7 +4,8 @@ The trick (gateway.md, seen on all five versions): sent with `Expect: 100-contin
 body that stays open, Go's server answers at once instead of first reading the body to its end. The
 stream then is full duplex, and a progress request is answered within a millisecond. Where a proxy
 buffers requests, nothing answers; after DUPLEX_PATIENCE the same watch is opened with a closed body,
-which carries one progress request along, and the endpoint is remembered as not duplex.
+which carries one progress request along, and the endpoint is remembered as not duplex. When that is not
+answered either, the endpoint is dead.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ import aiohttp
 from syncd.gateway.endpoints import Endpoint
 from syncd.gateway.errors import MalformedAnswer, Unreachable, unary_error
 from syncd.gateway.framing import Documents, DocumentTooLong
-from syncd.gateway.messages import PROGRESS_REQUEST, WatchResult, watch_request, watch_result
+from syncd.gateway.messages import PROGRESS_REQUEST, Header, WatchResult, watch_request, watch_result
 from syncd.gateway.transport import Transport, read_limited, translated
 from syncd.keyrange import KeyRange
 
 DUPLEX_PATIENCE = 2.0
-"""Seconds to wait for the headers of a duplex stream beyond the connection: a gateway sends them at once."""
+"""Seconds to wait for the headers of a stream beyond the connection, duplex or not: a gateway sends them at
+once. So a silent endpoint costs two times that, and not the deadline of a request, which has work to do."""
+
+NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Where nothing listens, another kind of request is not heard either."""
 
 
 class WatchStream:
@@ -38,10 +43,15 @@ class WatchStream:
     """
 
     def __init__(
-        self, endpoint: Endpoint, response: aiohttp.ClientResponse, requests: asyncio.Queue[bytes] | None
+        self,
+        endpoint: Endpoint,
+        response: aiohttp.ClientResponse,
+        requests: asyncio.Queue[bytes] | None,
+        heard: Callable[[Header], None],
     ) -> None:
         self._endpoint = endpoint
         self._response = response
+        self._heard = heard
         self.synchronised = endpoint.synchronised
         """Whether the answer to a progress request comes after all events up to its revision."""
         self._requests = requests
@@ -80,7 +90,9 @@ class WatchStream:
                 self._complete.extend(self._documents.feed(chunk))
             except DocumentTooLong as error:
                 raise MalformedAnswer(self.url, str(error)) from error
-        return watch_result(self.url, self._complete.popleft())
+        result = watch_result(self.url, self._complete.popleft())
+        self._heard(result.header)
+        return result
 
     def _last(self) -> WatchResult:
         """What stood unfinished when the stream ended: etcd's last error has no newline."""
@@ -105,10 +117,12 @@ async def open_watch(
     duplex: bool,
     fall_back: bool,
     clock: Callable[[], float],
+    heard: Callable[[Header], None],
 ) -> AsyncIterator[WatchStream]:
     """Open a watch on `endpoint`; see WatchStream.
 
-    `duplex`: try it. `fall_back`: go on with a closed request body when duplex gets no answer.
+    `duplex`: try it. `fall_back`: go on with a closed request body when duplex gets no answer. `heard` is
+    told the header of each result.
     """
     # `hasleader`: without it, a watch on a member that lost its peers hangs silently instead of failing.
     headers = {**headers, "Grpc-Metadata-hasleader": "true"}
@@ -120,17 +134,17 @@ async def open_watch(
         requests = asyncio.Queue()
         try:
             response = await post(_open_body(create, requests), patience=DUPLEX_PATIENCE, expect100=True)
-        except (Unreachable, MalformedAnswer):  # such as a proxy's "417 Expectation Failed"
-            if not fall_back:
+        except (Unreachable, MalformedAnswer) as error:  # such as a proxy's "417 Expectation Failed"
+            if not fall_back or isinstance(error.__cause__, NO_CONNECTION):
                 raise
             requests = None
     if response is None:
-        response = await post(create + PROGRESS_REQUEST, patience=transport.timeouts.request)
+        response = await post(create + PROGRESS_REQUEST, patience=DUPLEX_PATIENCE)
         if duplex:
             # Only now is it known that the endpoint is alive, and that duplex was the obstacle.
             endpoint.duplex_refused_at = clock()
     try:
-        yield WatchStream(endpoint, response, requests)
+        yield WatchStream(endpoint, response, requests, heard)
     finally:
         # Not `release`: the rest of an endless answer is not worth waiting for.
         response.close()
