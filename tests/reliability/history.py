@@ -67,10 +67,10 @@ class _Past:
 class Generation:
     """One history, complete up to `head`."""
 
-    def __init__(self, number: int, since: int = 0) -> None:
+    def __init__(self, number: int, since: int = 1) -> None:
         self.number = number
         self.since = since
-        """Up to this revision it is the history of the generation before."""
+        """Up to this revision it is the history of the generation before; 1 is empty in all of them."""
         self.ended = False
         """Whether there is a later one: `head` stays what it is."""
         self._batches: list[tuple[Event, ...]] = []

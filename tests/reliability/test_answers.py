@@ -1,0 +1,219 @@
+"""What single reads are answered: each rule accepts what is true, and catches what is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.reliability.answers import Answer, Conditions, Processes, Range, Value, judge_answer, learn
+from tests.reliability.court import Claim, Court
+from tests.reliability.dialogue import EPOCH, HEARTBEAT, NEXT_EPOCH, broken, snapshot, written
+from tests.reliability.rules import Place
+from tests.reliability.script import Script
+from tests.reliability.tally import Tally
+from tests.reliability.told import Refusal, Snapshot
+
+ASKED = 100.0
+PROCESS, NEXT_PROCESS = 17, 18
+
+
+def claim(revision: int, age_ms: int | None = 100, state: str = "live", epoch: str = EPOCH) -> Claim:
+    """Asked at ASKED."""
+    return Claim("poll", ASKED + 0.1, ASKED, epoch, revision, state, age_ms)
+
+
+def court(script: Script) -> Court:
+    """One that knows whose the epoch is."""
+    court = Court(script.history, Tally(), HEARTBEAT)
+    court.epochs.learn(EPOCH, 2, [(b"/c/a/!generation", b"0")])
+    return court
+
+
+def verdict(answer: Answer, script: Script | None = None) -> set[str]:
+    """The rules that it breaks."""
+    bench = court(script or written())
+    assert judge_answer(bench, answer)
+    assert bench.tally.reads == 1
+    return broken(bench.tally)
+
+
+@pytest.mark.parametrize("revision", range(2, 13))
+@pytest.mark.parametrize("key", [b"/c/a/1", b"/c/a/2", b"/c/b/\xff", b"/c/never"])
+def test_values_are_those_of_their_revision(key: bytes, revision: int) -> None:
+    """Or of none, where there is none; every other one is wrong."""
+    generation = written().history.current
+    values = {generation.record(key, each) for each in range(1, 13)}
+    for record in values:
+        right = record == generation.record(key, revision)
+        told = Answer(claim(revision), Value(key, record))
+        assert verdict(told) == (set() if right else {"value"})
+
+
+def test_snapshots_are_those_of_their_revision() -> None:
+    """Torn ones are not, nor those that miss a key; without values they are compared without values."""
+    generation = written().history.current
+    told = snapshot(generation, b"/c/", 6)
+    bare = tuple(record._replace(value=b"") for record in told.records)
+    assert not verdict(Answer(claim(6), Range(b"/c/", told)))
+    assert not verdict(Answer(claim(6), Range(b"/c/", replace(told, records=bare, keys_only=True))))
+    wrong: list[Snapshot] = [
+        replace(told, records=bare),
+        replace(told, records=told.records[:-1]),
+        replace(told, records=told.records[:-1], counts=(len(bare) - 1,) * 2),
+        replace(told, counts=(len(bare), 0)),
+        replace(snapshot(generation, b"/c/", 5), revision=6),
+        replace(told, records=bare[::-1], keys_only=True),
+    ]
+    for mutant in wrong:
+        assert verdict(Answer(claim(6), Range(b"/c/", mutant))) == {"snapshot"}
+
+
+def test_a_snapshot_is_what_its_headers_say() -> None:
+    """The same revision, of the same epoch."""
+    told = snapshot(written().history.current, b"/c/", 6)
+    assert verdict(Answer(claim(7), Range(b"/c/", told))) == {"snapshot"}
+    assert verdict(Answer(claim(6), Range(b"/c/", replace(told, epoch=NEXT_EPOCH)))) == {"snapshot"}
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "age_ms", "rules"),
+    [
+        pytest.param(99.95, 100, set(), id="acknowledged after the moment of the proof"),
+        pytest.param(99.9, 100, set(), id="in the same moment"),
+        pytest.param(99.85, 100, {"age"}, id="before"),
+        pytest.param(99.85, 200, set(), id="an honest age"),
+        pytest.param(99.85, None, set(), id="never proved"),
+        pytest.param(10.0, 50, {"age"}, id="long ago"),
+    ],
+)
+@pytest.mark.parametrize("state", ["live", "stale"])
+def test_the_age_is_never_too_low(
+    acknowledged: float, age_ms: int | None, rules: set[str], state: str
+) -> None:
+    """What was acknowledged before the moment that an answer speaks of is in it."""
+    if age_ms is None and state == "live":
+        rules = {"live"}
+    script = written()
+    script.history.acknowledged(6, acknowledged)
+    assert verdict(Answer(claim(5, age_ms, state)), script) == rules
+    assert verdict(Answer(claim(6, age_ms, state)), script) == rules - {"age"}
+
+
+@pytest.mark.parametrize("since", [0, 7])
+def test_the_age_of_an_answer_of_an_earlier_generation(since: int) -> None:
+    """It is wrong as soon as something of the later one was acknowledged before."""
+    script = written()
+    marked = script.restore(since)
+    script.history.acknowledged(marked, 99.0)
+    assert verdict(Answer(claim(12, 900, "stale")), script) == {"age"}
+    assert not verdict(Answer(claim(12, 1100, "stale")), script)
+
+
+def test_live_means_proved_within_the_heartbeat() -> None:
+    """Older is stale; so is what was never proved."""
+    assert not verdict(Answer(claim(12, 1000)))
+    assert verdict(Answer(claim(12, 1001))) == {"live"}
+    assert not verdict(Answer(claim(12, 99_000, "stale")))
+    assert verdict(Answer(claim(12, 10, "cold"))) == {"live"}
+
+
+def test_linearizable_means_nothing_is_missing() -> None:
+    """Whatever was acknowledged before the question is in the answer; what came later need not be."""
+    script = written()
+    conditions = Conditions(linearizable=True)
+    script.history.acknowledged(6, ASKED - 0.01)
+    script.history.acknowledged(7, ASKED + 0.01)
+    assert not verdict(Answer(claim(6), None, conditions), script)
+    assert verdict(Answer(claim(5), None, conditions), script) == {"linearizable"}
+    script.history.acknowledged(script.wipe(), ASKED - 0.001)
+    assert verdict(Answer(claim(12), None, conditions), script) == {"linearizable"}
+
+
+def test_min_revision_means_at_least() -> None:
+    """Reading back one's own write."""
+    assert not verdict(Answer(claim(6), None, Conditions(min_revision=6)))
+    assert verdict(Answer(claim(5), None, Conditions(min_revision=6))) == {"min_revision"}
+
+
+def test_max_age_means_not_older() -> None:
+    """Give or take the moment between the decision and the header."""
+    assert not verdict(Answer(claim(6, 500), None, Conditions(max_age_ms=500)))
+    assert verdict(Answer(claim(6, 900), None, Conditions(max_age_ms=500))) == {"max_age"}
+    assert verdict(Answer(claim(6, None, "stale"), None, Conditions(max_age_ms=500))) == {"max_age"}
+
+
+def test_an_answer_ahead_of_the_judge_waits() -> None:
+    """So does one of an epoch of which nobody knows the generation."""
+    bench = court(written())
+    assert not judge_answer(bench, Answer(claim(13)))
+    assert not judge_answer(bench, Answer(claim(5, epoch=NEXT_EPOCH)))
+    assert bench.tally.reads == 0
+
+
+def test_an_answer_may_tell_the_generation() -> None:
+    """A marker's value, or a snapshot; a wrong one is a violation at once. Keys alone tell nothing."""
+    script = written()
+    told = snapshot(script.history.current, b"/c/", 6, NEXT_EPOCH)
+    bench = court(script)
+    marker = b"/c/a/!generation"
+    record = script.history.current.record(marker, 6)
+    learn(bench, Answer(claim(6, epoch="x"), Range(b"/c/", replace(told, keys_only=True))))
+    assert bench.epochs.generation("x") is None
+    learn(bench, Answer(claim(6, epoch="x"), Value(marker, record)))
+    learn(bench, Answer(claim(6, epoch="y"), Range(b"/c/", told)))
+    assert (bench.epochs.generation("x"), bench.epochs.generation("y")) == (0, 0)
+    assert not bench.tally.violations
+    assert record
+    learn(bench, Answer(claim(6), Value(marker, record._replace(value=b"5"))))
+    assert broken(bench.tally) == {"epoch"}
+
+
+def test_what_was_served_once_is_never_gone() -> None:
+    """not_ready is right only from a process that has not served yet."""
+    bench = court(written())
+    processes = Processes(bench)
+    refusal = Refusal("not_ready", "the first read has just begun")
+    cold = replace(claim(0, None, "cold"), epoch="")
+    processes.refused(PROCESS, cold, refusal)
+    processes.served(PROCESS, ASKED + 1)
+    processes.refused(PROCESS, cold, refusal)  # was asked before that
+    processes.refused(NEXT_PROCESS, replace(cold, asked=ASKED + 2), refusal)
+    assert not bench.tally.violations
+    processes.refused(PROCESS, replace(cold, asked=ASKED + 2), refusal)
+    assert broken(bench.tally) == {"gone"}
+    assert bench.tally.refusals == {"not_ready": 4}
+
+
+@pytest.mark.parametrize("code", ["too_stale", "internal", "not_mirrored"])
+def test_without_conditions_nothing_is_too_stale(code: str) -> None:
+    """With conditions it may be."""
+    bench = court(written())
+    processes = Processes(bench)
+    if code == "too_stale":
+        processes.refused(PROCESS, claim(5), Refusal(code, ""), Conditions(max_age_ms=1))
+        assert not bench.tally.violations
+    processes.refused(PROCESS, claim(5), Refusal(code, ""))
+    assert broken(bench.tally) == {"gone"}
+
+
+@pytest.mark.parametrize(
+    ("process", "epoch", "oldest", "right"),
+    [
+        pytest.param(PROCESS, EPOCH, 6, True, id="too long ago"),
+        pytest.param(PROCESS, NEXT_EPOCH, 2, True, id="another epoch"),
+        pytest.param(NEXT_PROCESS, EPOCH, 2, True, id="another process"),
+        pytest.param(PROCESS, EPOCH, 5, False, id="it could be told"),
+        pytest.param(PROCESS, EPOCH, None, False, id="without oldest_revision"),
+        pytest.param(PROCESS, EPOCH, 13, False, id="an oldest_revision that is yet to come"),
+    ],
+)
+def test_a_place_is_refused_only_when_it_cannot_be_told(
+    process: int, epoch: str, oldest: int | None, right: bool
+) -> None:
+    """410 is for what is too long ago, of an epoch that is over, or was told by a process that has ended."""
+    bench = court(written())
+    refusal = Refusal("compacted", "gone", oldest)
+    Processes(bench).resume_refused(process, claim(12, epoch=epoch), refusal, Place(EPOCH, 5), PROCESS)
+    assert broken(bench.tally) == (set() if right else {"resumable"})
+    assert bench.tally.refusals == {"compacted": 1}
