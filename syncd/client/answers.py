@@ -78,7 +78,7 @@ def refusal(head: Head, body: bytes) -> AnswerError:
     """Return the error that an answer with a status other than 200 carries."""
     try:
         told = _refusals.decode(body).error
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # Not in syncd's words: the HTTP layer refused, or this is another server's socket.
         said = body[:200].decode("utf-8", "replace").strip()
         return answer_error("internal", f"HTTP status {head.status}: {said or 'no explanation'}")

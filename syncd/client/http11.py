@@ -20,6 +20,9 @@ MAX_HEAD = 64 * 1024
 MAX_LINE = 1024
 """Bytes of a chunk-size or trailer line."""
 
+MAX_DIGITS = 18
+"""Of a length; Python refuses to read numbers of thousands of digits with an error of its own."""
+
 _HEX = b"0123456789abcdefABCDEF"
 
 
@@ -62,6 +65,7 @@ class ResponseReader:
         self.head: Head | None = None
         self._state = _State.HEAD
         self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer in which the head does not end
         self._missing = 0  # bytes of the body, or of the chunk, that have not come yet
 
     @property
@@ -102,13 +106,15 @@ class ResponseReader:
                 return False
 
     def _read_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
+        end = self._buffer.find(b"\r\n\r\n", max(self._searched - 3, 0), MAX_HEAD)
         if end < 0:
-            if len(self._buffer) > MAX_HEAD:
+            if len(self._buffer) >= MAX_HEAD:
                 raise ProtocolError("the answer's headers do not end")
+            self._searched = len(self._buffer)
             return False
         head = _parse_head(bytes(self._buffer[:end]))
         del self._buffer[: end + 4]
+        self._searched = 0
         if head.status < 200:  # 100 Continue and its like only announce the answer
             return True
         self.head = head
@@ -116,7 +122,7 @@ class ResponseReader:
             self._state = _State.DONE
         elif head.headers.get("transfer-encoding", "").lower() == "chunked":
             self._state = _State.CHUNK_SIZE
-        elif (length := head.headers.get("content-length", "")).isdecimal():
+        elif (length := head.headers.get("content-length", "")).isdecimal() and len(length) <= MAX_DIGITS:
             self._missing = int(length)
             self._state = _State.LENGTH if self._missing else _State.DONE
         else:

@@ -164,7 +164,7 @@ class SnapshotLines:
         """Return the message of the next line."""
         try:
             wire = _snapshot_lines.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise _malformed(line, error) from error
         if wire.error is not None:
             raise _farewell(wire.error)
@@ -209,7 +209,7 @@ class WatchLines:
             return self._receive_snapshot(line)
         try:
             wire = _watch_lines.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise _malformed(line, error) from error
         if wire.error is not None:
             raise _farewell(wire.error)

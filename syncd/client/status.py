@@ -7,6 +7,13 @@ import msgspec
 from syncd.client.errors import ProtocolError
 
 
+class Quarantine(msgspec.Struct, frozen=True):
+    """Why others are asked instead of an endpoint, and the seconds until it is looked at again."""
+
+    reason: str = ""
+    seconds: float = 0.0
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """One etcd endpoint of the configuration."""
 
@@ -17,6 +24,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     """The one in use."""
     failures: int = 0
     """In a row."""
+    quarantine: Quarantine | None = None
 
 
 class Etcd(msgspec.Struct, frozen=True):
@@ -84,5 +92,5 @@ def decode_status(body: bytes) -> Status:
     """Decode the JSON that `/v1/status` answers."""
     try:
         return _statuses.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"this is not a status of syncd's: {error}") from error

@@ -39,10 +39,16 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+TEXT_LIMIT = 1000
+"""Characters of an error's text: the log and the status repeat it, and a broken server may send megabytes."""
+
+
 class GatewayError(SyncdError):
     """Something failed at or on the way to `endpoint` (a URL)."""
 
     def __init__(self, endpoint: str, message: str) -> None:
+        if len(message) > TEXT_LIMIT:
+            message = message[:TEXT_LIMIT] + "…"
         super().__init__(f"{endpoint}: {message}")
         self.endpoint = endpoint
         self.message = message

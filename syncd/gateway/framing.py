@@ -28,7 +28,11 @@ class Documents:
         self._searched = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The documents that `chunk` completes, without their newlines; blank lines are no documents."""
+        """The documents that `chunk` completes, without their newlines; blank lines are no documents.
+
+        DocumentTooLong: then nothing of this chunk is given, and no document was lost with it as long as
+        chunks are no longer than the limit. They come from a socket, a megabyte at a time.
+        """
         buffer = self._buffer
         buffer += chunk
         documents = []

@@ -8,7 +8,7 @@ it take `"42"` for 42.
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import orjson
@@ -27,6 +27,9 @@ from syncd.records import Record, Revision
 Count = Revision
 """The same int64 that is never negative."""
 
+Version = Annotated[str, msgspec.Meta(max_length=100)]
+"""etcd's version, such as 3.5.16; what is longer is none."""
+
 
 class Header(msgspec.Struct, frozen=True):
     """ResponseHeader: who answered, and at which revision of the whole key space.
@@ -38,6 +41,11 @@ class Header(msgspec.Struct, frozen=True):
     cluster_id: int = 0
     revision: Revision = 0
     raft_term: int = 0
+
+    def __post_init__(self) -> None:
+        # msgspec can bound integers only within int64, and takes text of thousands of digits for one.
+        if not (0 <= self.cluster_id < 1 << 64 and 0 <= self.raft_term < 1 << 64):
+            raise ValueError("cluster_id or raft_term is no uint64")
 
 
 class RangeAnswer(msgspec.Struct, frozen=True):
@@ -57,7 +65,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """
 
     header: Header
-    version: str = ""
+    version: Version = ""
     leader: int = 0
     is_learner: bool = False
 
@@ -65,7 +73,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):
 class VersionAnswer(msgspec.Struct, frozen=True):
     """GET /version."""
 
-    etcdserver: str = ""
+    etcdserver: Version = ""
 
 
 class AuthAnswer(msgspec.Struct, frozen=True):

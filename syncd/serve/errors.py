@@ -24,6 +24,8 @@ class ApiError(SyncdError):
     """`code` is one of STATUS; `extra` are further members of the error object, such as oldest_revision."""
 
     def __init__(self, code: str, message: str, **extra: int) -> None:
+        # A path may hold bytes that are not UTF-8, as surrogates, which JSON cannot.
+        message = message.encode("utf-8", "backslashreplace").decode()
         super().__init__(message)
         self.code = code
         self.status = STATUS[code]

@@ -67,7 +67,9 @@ def test_a_refusal_tells_what_the_daemon_said() -> None:
     assert (str(error), error.oldest_revision, error.retry_after) == ("too old", 40, 2.0)
 
 
-@pytest.mark.parametrize("body", [b"", b"502 Bad Gateway", b"\xff", b'{"error":"no"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"502 Bad Gateway", b"\xff", b'{"error":"no"}', b'{"x":' + b"[" * 10_000]
+)
 def test_a_refusal_in_other_words_is_still_an_error(body: bytes) -> None:
     """Whatever answers there, its status is told."""
     error = refusal(Head(502, {}), body)
@@ -110,5 +112,6 @@ def test_a_status_of_another_version_is_read_as_far_as_it_goes() -> None:
     found = decode_status(b'{"version":"9","moon":"full","ranges":[{"range":"/a","state":"cold"}]}')
     assert found.ranges[0].syncing is None
     assert found.ranges[0].counters.events_applied == 0
-    with pytest.raises(ProtocolError):
-        decode_status(b"[]")
+    for body in (b"[]", b'{"x":' + b"[" * 10_000):
+        with pytest.raises(ProtocolError):
+            decode_status(body)

@@ -91,6 +91,25 @@ def test_what_is_not_an_answer_of_ours_is_refused(answer: bytes) -> None:
         read([answer])
 
 
+@pytest.mark.parametrize("size", [1, 1000, MAX_HEAD, 2 * MAX_HEAD])
+def test_headers_have_a_limit_however_they_come(size: int) -> None:
+    """A head of exactly the limit passes, one byte more does not, in one piece and in many."""
+    start, end = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", b"\r\n\r\n"
+    good = start + b"x" * (MAX_HEAD - len(start + end)) + end
+    bad = start + b"x" * (MAX_HEAD - len(start + end) + 1) + end
+    reader, _ = read([good[at : at + size] for at in range(0, len(good), size)])
+    assert reader.done
+    with pytest.raises(ProtocolError, match="headers do not end"):
+        read([bad[at : at + size] for at in range(0, len(bad), size)])
+
+
+def test_a_length_beyond_all_reason_is_refused() -> None:
+    """Also one of so many digits that Python itself would refuse to read it."""
+    for digits in (19, 5000):
+        with pytest.raises(ProtocolError):
+            read([head(headers={"Content-Length": "9" * digits})])
+
+
 @pytest.mark.parametrize(
     ("connection", "reusable"), [("keep-alive", True), ("close", False), ("Close", False)]
 )

@@ -93,6 +93,7 @@ def test_a_snapshot_that_breaks_off_is_noticed(lines: list[bytes]) -> None:
         ([b"<html>"], ProtocolError),
         ([b'{"revision":"7"}'], ProtocolError),
         ([b"\xff"], ProtocolError),
+        ([b'{"x":' + b"[" * 10_000], ProtocolError),
         ([HEAD, b'{"error":{"code":"overloaded","message":"too slow"}}'], OverloadedError),
     ],
 )
@@ -156,6 +157,7 @@ def test_a_watch_that_ends_in_good_order_was_closed() -> None:
         (b'{"revision":8}', ProtocolError),
         (b"[]", ProtocolError),
         (b"", ProtocolError),
+        (b'{"x":' + b"[" * 10_000, ProtocolError),
     ],
 )
 def test_a_watch_with_a_wrong_or_last_line_raises(line: bytes, error: type[Exception]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -12,9 +10,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from syncd.config import Config, ConfigError, load
+from syncd.config import Config
 from syncd.config.schema import RangeEntry
 from syncd.keyrange import KeyRange
+from tests.fuzzing.configuration import configuration
 
 unhurried = settings(deadline=None)  # files are written, and a busy machine takes its time
 
@@ -75,31 +74,11 @@ def _like(kind: Any) -> st.SearchStrategy[Any]:
     return SCALARS
 
 
-def _outcome(data: bytes) -> None:
-    error = _error(data)
-    if error is None:
-        return
-    assert len(str(error).splitlines()) == len(error.mistakes) > 0
-    end = len(data.decode("utf-8", "replace").splitlines()) + 1
-    assert all(mistake.line is None or 1 <= mistake.line <= end for mistake in error.mistakes)
-
-
-def _error(data: bytes) -> ConfigError | None:
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "syncd.yaml"
-        file.write_bytes(data)
-        try:
-            load(file, environ={})
-        except ConfigError as error:
-            return error
-    return None
-
-
 @unhurried
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     """Bytes of any kind."""
-    _outcome(data)
+    configuration(data)
 
 
 @unhurried
@@ -108,18 +87,18 @@ def test_any_bytes(data: bytes) -> None:
 @example("? ? ? :")
 def test_any_pieces_of_yaml(text: str) -> None:
     """YAML's signs and the schema's words, in any order."""
-    _outcome(text.encode("utf-8", "surrogatepass"))
+    configuration(text.encode("utf-8", "surrogatepass"))
 
 
 @unhurried
 @given(DOCUMENTS)
 def test_any_document(document: Any) -> None:
     """Well-formed documents of any shape, half of whose words are the schema's."""
-    _outcome(yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "surrogatepass"))
+    configuration(yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
 @unhurried
 @given(_like(Config))
 def test_any_values(document: Any) -> None:
     """The schema's own shape, with values of any kind here and there."""
-    _outcome(yaml.safe_dump(document).encode())
+    configuration(yaml.safe_dump(document).encode())

@@ -178,3 +178,16 @@ def test_all_errors_have_one_root() -> None:
         assert isinstance(error, GatewayError)
         assert isinstance(error, SyncdError)
         assert str(error) == f"{URL}: it went wrong"
+
+
+def test_an_error_is_told_in_bounds() -> None:
+    """What a broken server says for megabytes is not repeated in the log and the status."""
+    endless = "etcdserver: permission denied " + "x" * 5_000_000
+    for document in (
+        {"error": {"message": endless}},
+        {"result": {"header": {}, "events": [{"type": endless}]}},
+    ):
+        with pytest.raises(GatewayError) as caught:
+            watch_result(URL, json.dumps(document).encode())
+        assert len(str(caught.value)) < 1100
+        assert isinstance(caught.value, PermissionDenied if "error" in document else MalformedAnswer)

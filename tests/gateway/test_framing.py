@@ -33,6 +33,25 @@ def test_any_chunking_gives_the_same_documents(parts: list[bytes], rest: bytes, 
     assert documents.end() == b""
 
 
+@given(st.lists(st.integers(0, 14), max_size=6), st.lists(st.integers(0, 100)), st.lists(st.integers(0, 100)))
+def test_any_chunking_meets_the_limit_at_the_same_document(
+    sizes: list[int], cuts: list[int], others: list[int]
+) -> None:
+    """As long as no chunk is longer than a document may be: the same documents, then the same error."""
+
+    def found(cuts: list[int]) -> list[bytes | str]:
+        stream = b"".join(b"x" * size + b"\n" for size in sizes)
+        documents, seen = Documents(limit=10), []
+        try:
+            for chunk in chunks(stream, [*cuts, *range(0, len(stream), 10)]):
+                seen.extend(documents.feed(chunk))
+        except DocumentTooLong as error:
+            return [*seen, str(error)]
+        return [*seen, documents.end()]
+
+    assert found(cuts) == found(others)
+
+
 def test_a_newline_in_a_chunk_of_its_own_ends_the_document() -> None:
     """etcd sends it so; and the next document may come in the same chunk."""
     documents = Documents()

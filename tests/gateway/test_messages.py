@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,13 +14,17 @@ from syncd.gateway.errors import MalformedAnswer
 from syncd.gateway.messages import (
     Header,
     Page,
+    StatusAnswer,
+    VersionAnswer,
     WatchEvent,
+    decode,
     range_request,
     watch_request,
     watch_result,
 )
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Record
+from tests.gateway.wire import kv_json
 
 URL = "http://etcd.example:2379"
 MAX = 2**63 - 1
@@ -37,19 +41,6 @@ stored = st.builds(
 )
 separators = st.sampled_from([(",", ":"), (", ", ":"), (", ", ": ")])
 """From 3.5.16 on there are spaces after some commas, differing from one run to the next."""
-
-
-def kv_json(record: Record) -> dict[str, str]:
-    """A record as proto3 JSON has it: bytes in base64, integers as strings, zero values left out."""
-    kv = {
-        "key": b64encode(record.key).decode(),
-        "value": b64encode(record.value).decode(),
-        "create_revision": str(record.create_revision),
-        "mod_revision": str(record.mod_revision),
-        "version": str(record.version),
-        "lease": str(record.lease),
-    }
-    return {name: text for name, text in kv.items() if text not in ("", "0")}
 
 
 @given(st.lists(stored, max_size=4), st.integers(0, MAX), st.booleans(), separators)
@@ -182,6 +173,10 @@ HEADER = b'"header":{"revision":"3"}'
         (page, b'{"header":{"revision":"9223372036854775808"}}'),
         (page, b'{"header":{"revision":"-1"}}'),
         (page, b'{"header":{"revision":1e400}}'),
+        (page, b'{"header":{"cluster_id":"18446744073709551616"}}'),
+        (page, b'{"header":{"cluster_id":"-1"}}'),
+        (page, b'{"header":{"cluster_id":"' + b"9" * 4000 + b'"}}'),
+        (page, b'{"header":{"cluster_id":"' + b"9" * 5000 + b'"}}'),
         (page, b"{" + HEADER + b',"x":' + b"[" * 100_000),
         (page, b"{" + HEADER + b',"kvs":[' + b'{"key":' * 100_000),
         (page, b'{"header":' * 100_000),
@@ -229,9 +224,9 @@ def test_no_damage_does_worse_than_malformed(data: st.DataObject) -> None:
         at = data.draw(st.integers(0, len(body) - 1))
         body[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=4))
         body += b" "
-    for decode in (page, watched):
+    for understand in (page, watched):
         try:
-            decode(bytes(body))
+            understand(bytes(body))
         except MalformedAnswer:
             continue
 
@@ -264,3 +259,15 @@ def test_no_damage_does_worse_than_malformed(data: st.DataObject) -> None:
 def test_requests_are_what_the_gateway_expects(body: bytes, request_: dict[str, object]) -> None:
     """Bytes in standard base64, 64-bit integers as strings, and nothing that is zero."""
     assert json.loads(body) == request_
+
+
+@pytest.mark.parametrize("kind", [VersionAnswer, StatusAnswer])
+def test_a_version_has_a_length(kind: type[VersionAnswer | StatusAnswer]) -> None:
+    """A number of thousands of digits is none, and Python refuses to read it with an error of its own."""
+    decoder = msgspec.json.Decoder(kind, strict=False)
+    body = b'{"header":{},"etcdserver":"%b","version":"%b"}'
+    assert decode(URL, decoder, body % (b"3.5.16", b"3.5.16")) == (
+        VersionAnswer("3.5.16") if kind is VersionAnswer else StatusAnswer(Header(), "3.5.16")
+    )
+    with pytest.raises(MalformedAnswer, match="length <= 100"):
+        decode(URL, decoder, body % (b"9" * 5000, b"9" * 5000))

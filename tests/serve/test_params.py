@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.serve.errors import ApiError
-from syncd.serve.params import KEY, KEYS, MAX_INT, READ, Params
-
-NAMES = (*READ, *KEYS, "from", "epoch", "events")
+from syncd.serve.params import KEY, KEYS, MAX_INT, Params
+from tests.fuzzing.local_api import NAMES, everything
 
 
 def refusal(query: str) -> str:
@@ -20,19 +19,6 @@ def refusal(query: str) -> str:
         everything(query)
     assert refused.value.code == "bad_request"
     return str(refused.value)
-
-
-def everything(query: str) -> tuple[object, ...]:
-    """All that can be asked of a query."""
-    params = Params(query, NAMES)
-    return (
-        params.key_range(),
-        params.integer("wait_ms", 5, 1, 10),
-        params.optional_integer("from"),
-        params.flag("linearizable"),
-        params.choice("events", ("put", "delete")),
-        params.text("epoch"),
-    )
 
 
 @pytest.mark.parametrize(
