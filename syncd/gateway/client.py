@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
 import orjson
@@ -34,8 +34,10 @@ from syncd.gateway.messages import (
     AuthAnswer,
     Header,
     Page,
+    Sample,
     decode,
     range_request,
+    sample_request,
 )
 from syncd.gateway.probe import Prober
 from syncd.gateway.seen import Seen, unfit
@@ -45,6 +47,8 @@ from syncd.keyrange import KeyRange
 
 FAULTS = (Unreachable, NoGateway, Unavailable, MalformedAnswer)
 """What is the endpoint's fault, so that another one may do better. All other errors are etcd's answer."""
+
+Answer = TypeVar("Answer", Page, Sample)
 
 _auth = msgspec.json.Decoder(AuthAnswer, strict=False)
 
@@ -102,7 +106,7 @@ class Gateway:
         is not read to its end, but raised as MessageTooLarge.
         """
         body = range_request(keys, limit=limit, revision=revision)
-        return await self._range(self._current(), body, most)
+        return await self._read(self._current(), "/kv/range", body, Page, most)
 
     async def revision(self, keys: KeyRange, url: str | None = None) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read.
@@ -111,8 +115,23 @@ class Gateway:
         """
         endpoint = self._current() if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
-        page = await self._range(endpoint, range_request(KeyRange(keys.key), count_only=True))
-        return page.header
+        body = range_request(KeyRange(keys.key), count_only=True)
+        return (await self._read(endpoint, "/kv/range", body, Page)).header
+
+    async def changes(self, keys: KeyRange, since: int, url: str) -> Page:
+        """Whether anything was put after revision `since`: one of those keys, and how many there are in all.
+
+        So an empty page with the count of `since` says that nothing has changed at all: a delete lowers the
+        count, and what raises it again was put. Linearizable, asked of the endpoint at `url`. It costs etcd a
+        look at every key (17 ms for 20,000 of 200 bytes), on all versions.
+        """
+        body = range_request(keys, limit=1, changed_since=since)
+        return await self._read(self.endpoints.at(url), "/kv/range", body, Page)
+
+    async def sample(self, interval: KeyRange, keys: Sequence[bytes], revision: int) -> Sample:
+        """How many keys `interval` had at `revision`, and what a few of them held. Linearizable."""
+        body = sample_request(interval, keys, revision)
+        return await self._read(self._current(), "/kv/txn", body, partial(Sample, keys=keys))
 
     @asynccontextmanager
     async def watch(self, keys: KeyRange, start_revision: int) -> AsyncIterator[WatchStream]:
@@ -154,10 +173,17 @@ class Gateway:
             self._failed(endpoint, error.message, began)
             raise
 
-    async def _range(self, endpoint: Endpoint, body: bytes, most: int = BODY_LIMIT) -> Page:
+    async def _read(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        body: bytes,
+        answered: Callable[[str, bytes], Answer],
+        most: int = BODY_LIMIT,
+    ) -> Answer:
         url, began, before = endpoint.url, self._clock(), self._seen.newest
         try:
-            path = await self._identity.prefix(endpoint) + "/kv/range"
+            path = await self._identity.prefix(endpoint) + path
             headers = await self._headers(endpoint)
             try:
                 answer = await self._transport.call(url, path, body, headers, most)
@@ -169,13 +195,13 @@ class Gateway:
                 self._tokens.reject(url, headers["Authorization"])
                 headers = await self._headers(endpoint)
                 answer = await self._transport.call(url, path, body, headers, most)
-            page = Page(url, answer)
+            read = answered(url, answer)
         except FAULTS as error:
             self._failed(endpoint, error.message, began)
             raise
-        self._seen.proved(page.header, before, self._clock())
+        self._seen.proved(read.header, before, self._clock())
         self._succeeded(endpoint, began)
-        return page
+        return read
 
     async def _ask_after(self, endpoint: Endpoint, keys: KeyRange) -> None:
         """Find out whether an endpoint in quarantine is well again."""
@@ -231,6 +257,8 @@ class Gateway:
     def _failed(self, endpoint: Endpoint, error: str, began: float) -> None:
         if self.endpoints.failed(endpoint, error, self._clock(), began):
             self._prober.left(endpoint)
+            if self.endpoints.current is endpoint:
+                return  # there is no other; who asks tells what that means
             log.warning("endpoint left", endpoint=endpoint.url, error=error, next=self.endpoints.current.url)
 
     def _succeeded(self, endpoint: Endpoint, began: float) -> None:

@@ -8,6 +8,7 @@ it take `"42"` for 42.
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -55,6 +56,19 @@ class RangeAnswer(msgspec.Struct, frozen=True):
     kvs: list[msgspec.Raw] = []
     more: bool = False
     count: Count = 0
+
+
+class RangeOf(msgspec.Struct, frozen=True):
+    """One operation's answer within a transaction's."""
+
+    response_range: RangeAnswer
+
+
+class TxnAnswer(msgspec.Struct, frozen=True):
+    """kv/txn, of ranges alone."""
+
+    header: Header
+    responses: list[RangeOf] = []
 
 
 class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):
@@ -127,6 +141,7 @@ T = TypeVar("T")
 
 _record = msgspec.json.Decoder(Record, strict=False)
 _range = msgspec.json.Decoder(RangeAnswer, strict=False)
+_txn = msgspec.json.Decoder(TxnAnswer, strict=False)
 _watch_document = msgspec.json.Decoder(WatchDocument, strict=False)
 
 
@@ -176,6 +191,27 @@ class Page:
         return self.records(index, index + 1 or None)[0].key
 
 
+class Sample:
+    """What the answer to `sample_request` says of an interval: its count, and a few of its keys."""
+
+    def __init__(self, url: str, body: bytes, keys: Sequence[bytes]) -> None:
+        answer = decode(url, _txn, body)
+        ranges = [of.response_range for of in answer.responses]
+        found = [[decode(url, _record, kv) for kv in range_.kvs] for range_ in ranges[1:]]
+        if len(ranges) != 1 + len(keys) or any(
+            [record.key for record in records] not in ([], [key])
+            for records, key in zip(found, keys, strict=True)
+        ):
+            raise MalformedAnswer(url, "a transaction of reads was answered with something else")
+        self.header = answer.header
+        self.count = ranges[0].count
+        """All keys in the interval."""
+        self.records = {
+            key: records[0] if records else None for key, records in zip(keys, found, strict=True)
+        }
+        """None for one that is not there."""
+
+
 def watch_result(endpoint: str, document: bytes) -> WatchResult:
     """The result in one document of a watch stream; an error, or etcd ending the watch, is raised.
 
@@ -197,9 +233,21 @@ def watch_result(endpoint: str, document: bytes) -> WatchResult:
     return result
 
 
-def range_request(keys: KeyRange, *, limit: int = 0, revision: int = 0, count_only: bool = False) -> bytes:
-    """Body of kv/range: linearizable, ascending by key. `revision` 0 is the newest, `limit` 0 is none."""
+def range_request(
+    keys: KeyRange,
+    *,
+    limit: int = 0,
+    revision: int = 0,
+    count_only: bool = False,
+    changed_since: int | None = None,
+) -> bytes:
+    """Body of kv/range: linearizable, ascending by key. `revision` 0 is the newest, `limit` 0 is none.
+
+    `changed_since`: only keys, without values, that were put after that revision; the count is of all.
+    """
     request: dict[str, object] = _interval(keys)
+    if changed_since is not None:
+        request |= {"min_mod_revision": str(changed_since + 1), "keys_only": True}
     if limit:
         request["limit"] = str(limit)
     if revision:
@@ -207,6 +255,16 @@ def range_request(keys: KeyRange, *, limit: int = 0, revision: int = 0, count_on
     if count_only:
         request["count_only"] = True
     return orjson.dumps(request)
+
+
+def sample_request(interval: KeyRange, keys: Iterable[bytes], revision: int) -> bytes:
+    """Body of kv/txn: the count of `interval`, and each of the `keys`, at `revision`. Linearizable."""
+    at = {"revision": str(revision)}
+    ranges = [
+        _interval(interval) | at | {"count_only": True},
+        *(_interval(KeyRange(key)) | at for key in keys),
+    ]
+    return orjson.dumps({"success": [{"request_range": range_} for range_ in ranges]})
 
 
 def watch_request(keys: KeyRange, start_revision: int) -> bytes:

@@ -24,6 +24,10 @@ from syncd.gateway.errors import (
 BODY_LIMIT = 256 << 20
 """Bytes of one unary answer. A page is sized far below it; this only bounds what a strange server can do."""
 
+SLOWEST = 8 << 10
+"""Bytes a second: an answer that has begun may take as long as that, beyond the request deadline. A page of
+2 MiB over a thin line is no failure; one that trickles would never end."""
+
 READ_BUFFER = 1 << 20
 """Bytes read ahead before the socket is left to wait; aiohttp's 64 KiB would make a page many wake-ups."""
 
@@ -53,10 +57,10 @@ class Transport:
         self, url: str, path: str, body: bytes, headers: Mapping[str, str], most: int = BODY_LIMIT
     ) -> bytes:
         """POST `body` and return the answer's body, of `most` bytes, within the request deadline."""
-        with translated(url, f"{path}: no answer within {self.timeouts.request:g} s"):
-            async with asyncio.timeout(self.timeouts.request):
+        with translated(url, f"{path}: no answer within {self.timeouts.request:g} s, or too slow a one"):
+            async with asyncio.timeout(self.timeouts.request) as deadline:
                 async with self.request(url + path, body, headers) as response:
-                    answer = await read_limited(url, response, most)
+                    answer = await read_limited(url, response, most, deadline)
         if response.status != 200:
             raise unary_error(url, path, response.status, answer)
         return answer
@@ -97,12 +101,22 @@ class Transport:
         return self._credentials.server_name if self._credentials.context else None
 
 
-async def read_limited(url: str, response: aiohttp.ClientResponse, most: int = BODY_LIMIT) -> bytes:
-    """The whole body, or AnswerTooLong when it passes `most` bytes: fewer keys at a time may fit."""
+async def read_limited(
+    url: str,
+    response: aiohttp.ClientResponse,
+    most: int = BODY_LIMIT,
+    deadline: asyncio.Timeout | None = None,
+) -> bytes:
+    """The whole body, or AnswerTooLong when it passes `most` bytes: fewer keys at a time may fit.
+
+    What has come moves `deadline` on, at SLOWEST.
+    """
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
+        if deadline and (when := deadline.when()):
+            deadline.reschedule(when + len(chunk) / SLOWEST)
         if size > most:
             raise AnswerTooLong(url, Code.RESOURCE_EXHAUSTED, f"an answer of more than {most} bytes")
     return b"".join(chunks)

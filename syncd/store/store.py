@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from syncd.keyrange import KeyRange
@@ -12,6 +13,9 @@ from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder
 from syncd.store.graves import Graves
 from syncd.store.history import History, cost
 from syncd.store.rebuild import Rebuild
+
+WITNESSES = 8
+"""Keys that must all have the same last change in two histories for one to be taken for the other."""
 
 
 class View:
@@ -49,7 +53,7 @@ class Store:
         self.graves = Graves(history_events)
         self.moved = False
         """Whether the epoch has changed since the first read."""
-        self._newest: bytes | None = None
+        self._changed: deque[bytes] = deque(maxlen=WITNESSES)
         self._blocks = Blocks([])
         self._shared = False
         self._listeners: set[Callable[[], None]] = set()
@@ -73,10 +77,9 @@ class Store:
         """The record of `key` now."""
         return self._blocks.get(key)
 
-    def witness(self) -> Record | None:
-        """A record that tells this history from another: the newest if it still exists, else any; or None."""
-        newest = self.get(self._newest) if self._newest is not None else None
-        return newest or (self._blocks.blocks[0].record(0) if self.count else None)
+    def witnesses(self) -> dict[bytes, Record | None]:
+        """What tells this history from another: the keys that changed last, None for those that are gone."""
+        return {key: self.get(key) for key in self._changed}
 
     def view(self) -> View:
         """The state now."""
@@ -133,7 +136,9 @@ class Store:
             self.history.skip(self.revision, rebuild.revision)
         self._blocks, self._shared = Blocks(rebuild.blocks), False
         self.revision, self.epoch = rebuild.revision, rebuild.epoch
-        self._newest = rebuild.newest
+        self._changed.clear()
+        if rebuild.newest is not None:
+            self._changed.append(rebuild.newest)
         batch = None
         self.moved |= moved and not first
         if first:
@@ -167,7 +172,7 @@ class Store:
         self._blocks.apply(sorted(new.items()))
         batch = Batch(revision, tuple(events), self.epoch)
         self.revision = revision
-        self._newest = events[-1].kv.key
+        self._changed.extend(new)
         self._remember(batch, sum(map(cost, events)))
         self.wake()
         return batch

@@ -133,6 +133,8 @@ class Follower:
                 raise Unreachable(self.stream.url, f"the watch is silent; {self._interval:g} s are the limit")
             self._hurried.clear()
             await self._confirm()
+            if due is Tick.COMPARE:
+                await self._compare()
             if self._heartbeat.ask(self._now()):
                 self.stream.request_progress()
             try:
@@ -143,21 +145,40 @@ class Follower:
 
     async def _confirm(self) -> None:
         """Ask the member that the stream comes from; one that cannot answer for etcd is left."""
-        asked, held, url = self._now(), self._store.revision, self.stream.url
+        url, store, asked = self.stream.url, self._store, self._now()
+        epoch, held = store.epoch, store.revision
         left = self._confirmed_at + self._interval - asked
-        error: SyncdError | None = None
+        error: SyncdError
         try:
             async with asyncio.timeout(max(left, self._interval / 2)):
-                header = await self._gateway.revision(self._store.keys, url)
+                header = await self._gateway.revision(store.keys, url)
         except TimeoutError:
             error = Unreachable(url, f"it did not confirm etcd's revision within {self._interval:g} s")
         except (Unreachable, Unavailable) as unanswered:
             error = unanswered  # an election, or an idle connection that was closed: no reason to leave yet
-        if error:
-            if self._now() - self._confirmed_at >= self._interval:
-                raise error
+        else:
+            if not continues(header, epoch, held):
+                raise other_history(header, epoch, held)
+            self._confirmed_at = asked
+            self.confirmed(asked, header.revision)
             return
-        if not continues(header, self._store.epoch, held):
-            raise other_history(header, self._store.epoch, held)
-        self._confirmed_at = asked
-        self.confirmed(asked, header.revision)
+        if self._now() - self._confirmed_at >= self._interval:
+            raise error
+
+    async def _compare(self) -> None:
+        """Ask whether the range is still what is held; if so, it is at etcd's newest revision, too."""
+        store, asked = self._store, self._now()
+        epoch, held, count = store.epoch, store.revision, store.count
+        try:
+            page = await self._gateway.changes(store.keys, held, self.stream.url)
+        except (Unreachable, Unavailable):
+            # It may just be too much for etcd; whether the member is well, its revision tells.
+            self._heartbeat.compared(asked, self._now(), changed=False)
+            return
+        if not continues(page.header, epoch, held):
+            raise other_history(page.header, epoch, held)
+        changed = len(page) > 0 or page.count != count
+        self._heartbeat.compared(asked, self._now(), changed=changed)
+        if not changed:
+            store.advance(page.header.revision)
+            self.confirmed(asked, page.header.revision)

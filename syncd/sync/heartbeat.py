@@ -36,6 +36,9 @@ SETTLE = 1.0
 """Seconds without an event after which a candidate is believed: etcd retries a blocked watch every 10 ms
 and moves watches on that are behind every 100 ms."""
 
+COMPARE_SHARE = 0.01
+"""Share of the time that etcd may spend on comparing: it looks at every key."""
+
 TAKE_UP = 0.15
 """Seconds until etcd has surely looked at a new watch: it looks every 100 ms. Before, and until it is caught
 up, newer versions drop progress requests."""
@@ -49,8 +52,10 @@ class Tick(Enum):
 
     ASK = "ask"
     """Have etcd's revision confirmed, and ask the stream for its progress where that makes sense."""
+    COMPARE = "compare"
+    """The same, and ask etcd whether anything has changed at all; the stream cannot be asked."""
     REOPEN = "reopen"
-    """Planned: this stream proves nothing (any more), but a new one can."""
+    """Planned: this stream proves nothing any more, but a new one may."""
     SILENT = "silent"
     """The stream is dead."""
 
@@ -70,8 +75,8 @@ class Heartbeat:
         self._duplex = duplex
         self._synchronised = synchronised
         self._behind = behind
-        # Without duplex, the one request travelled in the body that opened the stream.
-        self._asked: deque[float] = deque() if duplex else deque([now])
+        self._asked: deque[float] = deque()
+        self._compare_at = now
         self._heard = now
         self._flowed = now
         self._proved = now
@@ -87,12 +92,11 @@ class Heartbeat:
         self.next = now + self._pause
         if now < self._taken_up_at:
             self.next = min(self.next, self._taken_up_at)
-        if self._duplex:
-            unanswered = next((asked for asked in self._asked if asked >= self._heard), now)
-            if now - unanswered >= SILENT_AFTER * self._interval:
-                return Tick.SILENT
-        elif self._confirmed and now - self._heard >= self._pause:
-            return Tick.REOPEN  # it is all that makes etcd say how far it is
+        unanswered = next((asked for asked in self._asked if asked >= self._heard), now)
+        if now - unanswered >= SILENT_AFTER * self._interval:
+            return Tick.SILENT
+        if not self._duplex:
+            return Tick.COMPARE if self._confirmed and now >= self._compare_at else Tick.ASK
         if now - max(self._proved, self._flowed) >= UNPROVED_AFTER * self._interval:
             return Tick.REOPEN
         return Tick.ASK
@@ -111,6 +115,12 @@ class Heartbeat:
     def confirmed(self, asked: float, revision: int) -> None:
         """etcd was at `revision` at the moment `asked`: a linearizable answer says so."""
         self._confirmed.append((asked, revision))
+
+    def compared(self, asked: float, now: float, *, changed: bool) -> None:
+        """etcd has compared since `asked`; when something has `changed`, the stream has to deliver it."""
+        self._compare_at = now + (now - asked) / COMPARE_SHARE
+        if changed and not (self._asked and self._asked[-1] >= self._heard):
+            self._asked = deque([asked])
 
     def proved(self, complete: int) -> float | None:
         """As of when everything up to `complete` is current; None when that proves nothing new."""

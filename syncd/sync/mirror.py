@@ -249,15 +249,14 @@ class Mirror:
     async def _same_state(self) -> None:
         """After an outage: refuse to go on when etcd, at the revision held, does not hold what is held.
 
-        An etcd that was wiped keeps its cluster id, and one that was filled anew since may be past the
-        revision held: only its keys tell. One is asked for, the newest, or whether there is any.
+        An etcd that was wiped or restored keeps its cluster id, and may be past the revision held by now:
+        only its keys tell. Asked for are those that changed last, and how many there are.
         """
         store = self.store
-        witness = store.witness()
-        keys = KeyRange(witness.key) if witness else self._keys
-        page = await self._gateway.range_page(keys, limit=1, revision=store.revision)
-        if page.records() != ([witness] if witness else []):
-            raise other_history(page.header, store.epoch, store.revision)
+        count, witnesses = store.count, store.witnesses()
+        sample = await self._gateway.sample(self._keys, list(witnesses), store.revision)
+        if (sample.count, sample.records) != (count, witnesses):
+            raise other_history(sample.header, store.epoch, store.revision)
 
     def _proved(self, at: float) -> None:
         """The store is current as of `at`."""

@@ -19,6 +19,7 @@ from syncd.gateway import (
     framing,
 )
 from syncd.keyrange import prefix_range
+from tests.etcd import Etcd
 from tests.gateway.conftest import Connect
 from tests.gateway.fake import (
     HEADER,
@@ -31,6 +32,7 @@ from tests.gateway.fake import (
     silence,
     whole,
 )
+from tests.proxy import Proxy
 
 KEYS = prefix_range(b"/")
 SOON = 8.0  # far more than any of them takes
@@ -252,3 +254,20 @@ async def test_a_proxy_that_refuses_the_duplex_request(connect: Connect, status:
             assert not stream.duplex
             assert (await anext(stream)).created
         assert gateway.endpoints.current.duplex_refused_at is not None
+
+
+async def test_a_slow_answer_may_take_its_time_but_a_trickle_may_not(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, new_etcd: Etcd
+) -> None:
+    """The deadline is for silence: a page over a thin line takes longer than that, and is no failure."""
+    new_etcd.txn_put([(f"/a/{i:02}", b"x" * 2_000) for i in range(40)])
+    async with Proxy(new_etcd.port) as proxy:
+        gateway = connect(proxy.url, request=0.5)
+        await gateway.revision(KEYS)
+        proxy.slow_down(100 << 10)
+        began = asyncio.get_running_loop().time()
+        assert len(await gateway.range_page(KEYS, limit=100, revision=0)) == 40
+        assert asyncio.get_running_loop().time() - began > 0.5
+        monkeypatch.setattr("syncd.gateway.transport.SLOWEST", 200 << 10)
+        with pytest.raises(Unreachable, match="too slow a one"):
+            await gateway.range_page(KEYS, limit=100, revision=0)

@@ -127,7 +127,7 @@ class _Upper(random.Random):
 def test_the_limit_doubles_up_to_the_cap() -> None:
     """0.1 s, 0.2 s, … and at most half a minute, however long etcd is away."""
     backoff = Backoff(_Upper())
-    limits = [backoff.failed(now) for now in range(2_000)]
+    limits = [backoff.failed(float(now)) for now in range(2_000)]
     assert limits[0] == FIRST
     assert all(b == min(2 * a, CAP) for a, b in pairwise(limits))
     assert limits[-1] == CAP
@@ -148,8 +148,8 @@ def test_only_a_healthy_while_makes_the_next_failure_the_first(
 ) -> None:
     """After three failures."""
     backoff = Backoff(_Upper())
-    for now in range(3):
-        backoff.failed(now)
+    for _ in range(3):
+        backoff.failed(0.0)
     for now in told:
         backoff.healthy(now)
     assert backoff.failed(failed) == pause

@@ -199,19 +199,42 @@ def test_an_old_version_far_behind_is_not_believed_before_it_can_have_caught_up(
     assert beat.answer(4.6, 8, asked=True) == 8
 
 
-def test_a_closed_body_asks_once_and_is_opened_anew() -> None:
-    """The request travelled with the opening; when etcd is known to be further, another stream is opened."""
+def test_without_duplex_etcd_compares_when_it_is_further() -> None:
+    """A stream that cannot be asked proves nothing of a quiet range; the range itself does."""
     beat = begun(duplex=False)
-    assert beat.tick(0.0) is Tick.ASK
-    assert not beat.ask(0.5)
-    assert beat.answer(0.6, 7, asked=True) == 7
     beat.confirmed(0.0, 7)
     assert beat.proved(7) == 0.0
+    assert not beat.ask(0.5)
     assert beat.tick(2.0) is Tick.ASK
-    assert beat.tick(4.0) is Tick.ASK  # nothing to be learned from another
-    beat.confirmed(4.0, 8)
+    beat.confirmed(2.0, 8)
     assert beat.proved(7) is None
-    assert beat.tick(6.0) is Tick.REOPEN
+    assert beat.tick(4.0) is Tick.COMPARE
+    beat.compared(4.0, 4.01, changed=False)
+    beat.confirmed(4.0, 9)
+    assert beat.proved(9) == 4.0
+
+
+def test_comparing_takes_little_of_etcds_time() -> None:
+    """One that took 50 ms is not repeated for five seconds."""
+    beat = begun(duplex=False)
+    beat.confirmed(0.0, 8)
+    assert beat.tick(0.0) is Tick.COMPARE
+    beat.compared(0.0, 0.05, changed=False)
+    beat.confirmed(2.0, 9)
+    assert [beat.tick(now) for now in (2.0, 4.0, 5.0, 5.1)] == [Tick.ASK] * 3 + [Tick.COMPARE]
+
+
+def test_a_change_that_the_stream_does_not_deliver_is_silence() -> None:
+    """So a dead stream is found also where it cannot be asked; one that delivers is alive."""
+    beat = begun(duplex=False)
+    beat.confirmed(0.0, 8)
+    assert beat.tick(0.0) is Tick.COMPARE
+    beat.compared(0.0, 0.01, changed=True)
+    beat.events(0.5, 8, caught_up=True)
+    assert beat.tick(4.0) is Tick.COMPARE
+    beat.compared(4.0, 4.01, changed=True)
+    assert beat.tick(6.9) is not Tick.SILENT
+    assert beat.tick(7.0) is Tick.SILENT
 
 
 @dataclass

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.gateway import Gateway, Page, Unreachable
+from syncd.gateway import Gateway, Page, Unreachable, WatchResult, WatchStream
 from syncd.keyrange import KeyRange
 from syncd.sync.decide import OtherHistory
 from tests.etcd import Etcd
@@ -201,6 +201,52 @@ async def test_a_closed_request_body_works_and_resumes(etcd: Etcd) -> None:
         assert range_.full_reads == {"initial": 1, "compacted": 1}
 
 
+async def test_without_duplex_a_quiet_range_stays_live_and_outlives_compactions(etcd: Etcd) -> None:
+    """Other ranges are written to, history is compacted away: nothing is read again, nothing grows stale."""
+    etcd.txn_put([(f"/a/{i}", "quiet") for i in range(100)])
+    async with Proxy(etcd.port) as proxy, mirrored(proxy.url, duplex="off") as range_:
+        await range_.until_live()
+        for turn in range(5):
+            other = etcd.txn_put([("/b/busy", f"{turn}/{i}") for i in range(20)], ops=1)
+            await range_.reaches(other)
+            await range_.next_proof()
+            assert range_.state == "live"
+            etcd.compact(etcd.revision())
+            before = sum(range_.reconnects.values())
+            proxy.cut()
+            await range_.until(lambda before=before: sum(range_.reconnects.values()) > before)  # type: ignore[misc]
+            await range_.until_live()
+        etcd.delete("/a/1")
+        await range_.agrees_with(etcd)
+        assert range_.full_reads == {"initial": 1}
+        assert not range_.recorder.resyncs
+
+
+async def test_without_duplex_a_dead_stream_is_found_by_what_it_does_not_bring(
+    new_etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls are answered, the stream hangs: a change that it does not deliver gives it away."""
+    deaf: set[WatchStream] = set()
+    heard = WatchStream.__anext__
+
+    async def hear(stream: WatchStream) -> WatchResult:
+        result = await heard(stream)
+        if stream in deaf:
+            await asyncio.Event().wait()
+        return result
+
+    monkeypatch.setattr(WatchStream, "__anext__", hear)
+    new_etcd.put("/a/1", "1")
+    async with mirrored(new_etcd.endpoint, duplex="off") as range_:
+        await range_.until_live()
+        assert range_.mirror._follower
+        deaf.add(range_.mirror._follower.stream)
+        new_etcd.put("/a/1", "2")
+        await range_.agrees_with(new_etcd)
+        assert set(range_.reconnects) == {"unreachable"}
+        assert range_.full_reads == {"initial": 1}
+
+
 async def test_a_closed_request_body_never_claims_what_it_does_not_know(new_etcd: Etcd) -> None:
     """Without duplex an idle range may turn stale, but no age is younger than its last sure moment."""
     new_etcd.put("/a/1", "1")
@@ -291,3 +337,34 @@ async def test_a_lost_road_is_left_for_the_other(new_etcd: Etcd) -> None:
         await range_.agrees_with(new_etcd)
         assert {range_.mirror.status().endpoint} == set(roads)
         assert range_.full_reads == {"initial": 1}
+
+
+@pytest.mark.parametrize("last", ["a put", "a delete", "nothing since it was read"])
+async def test_a_restored_etcd_that_went_on_past_the_revision_held_is_a_new_epoch(
+    etcd: Etcd, last: str
+) -> None:
+    """Cluster id and revision say nothing then; what changed last does, also when that is gone by now."""
+    etcd.txn_put([(f"/a/{i}", "kept") for i in range(10)], ops=1)
+    backup = etcd.directory / "backup"
+    etcd.etcdctl("snapshot", "save", str(backup))
+    if last == "nothing since it was read":
+        etcd.delete("/a/3")
+        etcd.put("/b/1", "x")
+    async with Proxy(etcd.port) as proxy, mirrored(proxy.url) as range_:
+        await range_.until_live()
+        if last == "a delete":
+            etcd.delete("/a/3")
+        elif last == "a put":
+            etcd.put("/a/3", "lost")
+        await range_.agrees_with(etcd)
+        first, held = range_.store.epoch, range_.store.revision
+        proxy.refuse()
+        etcd.kill()
+        etcd.restore(backup)
+        etcd.start()
+        etcd.txn_put([(f"/b/{i}", "new") for i in range(held)], ops=1)
+        proxy.let_through()
+        await range_.until(lambda: range_.store.epoch != first)
+        await range_.agrees_with(etcd)
+        assert range_.store.get(b"/a/3")
+        assert len(range_.recorder.resyncs) == 1
