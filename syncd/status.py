@@ -79,6 +79,13 @@ class RangeStatus(msgspec.Struct, frozen=True):
     counters: Counters
 
 
+class Quarantine(msgspec.Struct, frozen=True):
+    """Why others are asked instead of an endpoint, and the seconds until it is probed."""
+
+    reason: str
+    seconds: float
+
+
 class EndpointStatus(msgspec.Struct, frozen=True):
     """One endpoint of etcd; `version` is empty until it was asked, `failures` are those in a row."""
 
@@ -86,3 +93,4 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     version: str
     current: bool
     failures: int
+    quarantine: Quarantine | None = None

@@ -56,9 +56,16 @@ def _head(found: Status) -> list[str]:
         if endpoint.current:
             notes.append("in use")
         if endpoint.failures:
-            notes.append(f"{number(endpoint.failures)} failed attempts in a row")
+            notes.append(_attempts(endpoint.failures))
+        if endpoint.quarantine:
+            left, reason = duration(endpoint.quarantine.seconds), visible(endpoint.quarantine.reason)
+            notes.append(f"in quarantine for {left}: {reason}")
         lines.append(f"etcd {', '.join([visible(endpoint.url), *notes])}")
     return lines
+
+
+def _attempts(failed: int) -> str:
+    return "1 failed attempt" if failed == 1 else f"{number(failed)} failed attempts in a row"
 
 
 def _name(one: RangeStatus) -> str:

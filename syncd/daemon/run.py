@@ -19,8 +19,9 @@ from syncd.config import Config, ConfigError
 from syncd.daemon import logs
 from syncd.errors import SyncdError
 from syncd.gateway import CredentialsUnusable, Gateway
+from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.serve import Context, Server, Sources, bound
-from syncd.status import EndpointStatus, RangeStatus
+from syncd.status import EndpointStatus, Quarantine, RangeStatus
 from syncd.sync import Clocks, Mirror
 
 log = structlog.get_logger("syncd")
@@ -63,7 +64,7 @@ class _Daemon:
             mirrors = [Mirror(keys, gateway, settings, clocks, draw) for keys in settings.ranges]
             context = Context(
                 sources=Sources(mirrors),
-                endpoints=lambda: _endpoints(gateway),
+                endpoints=lambda: _endpoints(gateway.endpoints, loop.time()),
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),
@@ -77,6 +78,9 @@ class _Daemon:
                     tasks = [
                         group.create_task(m.run(), name=f"mirror of {m.store.keys.name}") for m in mirrors
                     ]
+                    tasks.append(
+                        group.create_task(gateway.probe(settings.ranges[0]), name="probes of endpoints")
+                    )
                     self._started()
                     shown = watcher(lambda: [m.status() for m in mirrors]) if watcher else nullcontext()
                     with shown:
@@ -127,12 +131,22 @@ def _boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _endpoints(gateway: Gateway) -> list[EndpointStatus]:
-    current = gateway.endpoints.current
+def _endpoints(endpoints: Endpoints, now: float) -> list[EndpointStatus]:
     return [
-        EndpointStatus(endpoint.url, endpoint.version, endpoint is current, endpoint.failures)
-        for endpoint in gateway.endpoints
+        EndpointStatus(
+            url=endpoint.url,
+            version=endpoint.version,
+            current=endpoint is endpoints.current,
+            failures=endpoint.failures,
+            quarantine=_quarantine(endpoint, now),
+        )
+        for endpoint in endpoints
     ]
+
+
+def _quarantine(endpoint: Endpoint, now: float) -> Quarantine | None:
+    until = endpoint.quarantined_until
+    return None if until is None else Quarantine(endpoint.error, round(max(until - now, 0.0), 3))
 
 
 def _raise_file_limit() -> None:

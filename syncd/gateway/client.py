@@ -257,12 +257,11 @@ class Gateway:
     def _failed(self, endpoint: Endpoint, error: str, began: float) -> None:
         if self.endpoints.failed(endpoint, error, self._clock(), began):
             self._prober.left(endpoint)
-            if self.endpoints.current is endpoint:
-                return  # there is no other; who asks tells what that means
-            log.warning("endpoint left", endpoint=endpoint.url, error=error, next=self.endpoints.current.url)
+            if len(self.endpoints) > 1:  # a single one is not left; who asked tells what that means
+                log.warning("endpoint left", endpoint=endpoint.url, error=error)
 
     def _succeeded(self, endpoint: Endpoint, began: float) -> None:
-        if self.endpoints.succeeded(endpoint, self._clock(), began):
+        if self.endpoints.succeeded(endpoint, self._clock(), began) and len(self.endpoints) > 1:
             log.info("endpoint well again", endpoint=endpoint.url, by="a call")
 
     def _passed(self, endpoint: Endpoint, began: float) -> None:

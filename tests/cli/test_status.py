@@ -67,3 +67,11 @@ def test_an_endpoint_that_fails_is_told() -> None:
     endpoints = [{"url": "http://a:2379", "version": "", "current": True, "failures": 3}]
     found = plain(decode_status(json.dumps({**STATUS, "etcd": {"endpoints": endpoints}}).encode()))
     assert found[1] == "etcd http://a:2379, version unknown, in use, 3 failed attempts in a row"
+
+
+def test_an_endpoint_in_quarantine_says_why_and_for_how_long() -> None:
+    """On its own line, whatever etcd or a proxy put into the message."""
+    quarantine = {"reason": "no route\nto host", "seconds": 12.34}
+    endpoint = {"url": "http://a:2379", "version": "3.5.16", "failures": 1, "quarantine": quarantine}
+    found = plain(decode_status(json.dumps({**STATUS, "etcd": {"endpoints": [endpoint]}}).encode()))
+    assert found[1].endswith("3.5.16, 1 failed attempt, in quarantine for 12.3 s: no route\\x0ato host")

@@ -30,7 +30,15 @@ def test_status(stand: Stand) -> None:
         "pid": os.getpid(),
         "readers": 0,
         "etcd": {
-            "endpoints": [{"url": "http://etcd", "version": "3.5.16", "current": True, "failures": 0}],
+            "endpoints": [
+                {
+                    "url": "http://etcd",
+                    "version": "3.5.16",
+                    "current": True,
+                    "failures": 0,
+                    "quarantine": None,
+                }
+            ],
         },
         "ranges": [
             {
