@@ -4,8 +4,7 @@ The trick (gateway.md, seen on all five versions): sent with `Expect: 100-contin
 body that stays open, Go's server answers at once instead of first reading the body to its end. The
 stream then is full duplex, and a progress request is answered within a millisecond. Where a proxy
 buffers requests, nothing answers; after DUPLEX_PATIENCE the same watch is opened with a closed body,
-which carries one progress request along, and the endpoint is remembered as not duplex. When that is not
-answered either, the endpoint is dead.
+and the endpoint is remembered as not duplex. When that is not answered either, the endpoint is dead.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class WatchStream:
 
     @property
     def duplex(self) -> bool:
-        """Whether progress can be asked for; if not, the stream asked once, when it was opened."""
+        """Whether progress can be asked for."""
         return self._requests is not None
 
     def request_progress(self) -> None:
@@ -139,7 +138,7 @@ async def open_watch(
                 raise
             requests = None
     if response is None:
-        response = await post(create + PROGRESS_REQUEST, patience=DUPLEX_PATIENCE)
+        response = await post(create, patience=DUPLEX_PATIENCE)
         if duplex:
             # Only now is it known that the endpoint is alive, and that duplex was the obstacle.
             endpoint.duplex_refused_at = clock()

@@ -112,8 +112,7 @@ class Follower:
         self._settle()
 
     def _progress(self, result: WatchResult) -> None:
-        asked = result.was_asked_for
-        complete = self._heartbeat.answer(self._now(), result.header.revision, asked=asked)
+        complete = self._heartbeat.answer(self._now(), result.header.revision)
         if complete is not None:
             self._store.advance(complete)
             self._settle()
@@ -127,7 +126,7 @@ class Follower:
         """Ask whenever it is time; returns when it is time for another stream."""
         while True:
             due = self._heartbeat.tick(self._now())
-            if due is Tick.REOPEN:
+            if due is Tick.REOPEN or self._gateway.homeward(self.stream.url):
                 return
             if due is Tick.SILENT:
                 raise Unreachable(self.stream.url, f"the watch is silent; {self._interval:g} s are the limit")

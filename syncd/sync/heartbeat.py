@@ -143,20 +143,19 @@ class Heartbeat:
         elif candidate:
             candidate.quiet_since = now
 
-    def answer(self, now: float, revision: int, *, asked: bool) -> int | None:
-        """A progress answer or, not `asked` for, a periodic notification: complete up to which revision."""
+    def answer(self, now: float, revision: int) -> int | None:
+        """A progress answer arrived: complete up to which revision."""
         self._heard = now
-        first = self._asked.popleft() if asked and self._asked else None
-        if self._synchronised or not asked:
-            # A notification comes through the watch itself, so nothing was held back before it.
+        asked = self._asked.popleft() if self._asked else None
+        if self._synchronised:
             self._behind = 0
             return revision
-        if first is None:
+        if asked is None:
             return None
         self.next = min(self.next, now + SETTLE)
         before = self._candidate
         # When it was asked, not when it arrived: on a slow road answers to one moment come far apart.
-        if before and first >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:
+        if before and asked >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:
             self._candidate = _Candidate(revision, now)
             self._behind = 0
             return before.revision

@@ -14,11 +14,13 @@ from syncd.gateway.errors import MalformedAnswer
 from syncd.gateway.messages import (
     Header,
     Page,
+    Sample,
     StatusAnswer,
     VersionAnswer,
     WatchEvent,
     decode,
     range_request,
+    sample_request,
     watch_request,
     watch_result,
 )
@@ -243,13 +245,32 @@ def test_no_damage_does_worse_than_malformed(data: st.DataObject) -> None:
         ),
         (range_request(KeyRange(b"a"), count_only=True), {"key": "YQ==", "count_only": True}),
         (
+            range_request(KeyRange(b"a"), limit=1, changed_since=41),
+            {"key": "YQ==", "limit": "1", "min_mod_revision": "42", "keys_only": True},
+        ),
+        (
+            sample_request(prefix_range(b"/a/"), [b"a"], 7),
+            {
+                "success": [
+                    {
+                        "request_range": {
+                            "key": "L2Ev",
+                            "range_end": "L2Ew",
+                            "revision": "7",
+                            "count_only": True,
+                        }
+                    },
+                    {"request_range": {"key": "YQ==", "revision": "7"}},
+                ]
+            },
+        ),
+        (
             watch_request(prefix_range(b"/a/"), 42),
             {
                 "create_request": {
                     "key": "L2Ev",
                     "range_end": "L2Ew",
                     "start_revision": "42",
-                    "progress_notify": True,
                     "fragment": True,
                 }
             },
@@ -271,3 +292,37 @@ def test_a_version_has_a_length(kind: type[VersionAnswer | StatusAnswer]) -> Non
     )
     with pytest.raises(MalformedAnswer, match="length <= 100"):
         decode(URL, decoder, body % (b"9" * 5000, b"9" * 5000))
+
+
+def _txn(*ranges: object) -> bytes:
+    return json.dumps({"header": {}, "responses": [{"response_range": r} for r in ranges]}).encode()
+
+
+def test_a_sample_tells_the_count_and_which_keys_there_were() -> None:
+    """In the order in which they were asked for."""
+    there = {
+        "kvs": [{"key": "YQ==", "mod_revision": "3", "create_revision": "2", "version": "2"}],
+        "count": "1",
+    }
+    sample = Sample(
+        URL, _txn({"header": {}, "count": "5"}, {"header": {}} | there, {"header": {}}), [b"a", b"b"]
+    )
+    assert sample.count == 5
+    assert sample.records == {b"a": Record(b"a", b"", 2, 3, 2), b"b": None}
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        pytest.param([], id="nothing at all"),
+        pytest.param([{"header": {}}], id="a key too few"),
+        pytest.param([{"header": {}}] * 3, id="a key too many"),
+        pytest.param([{"header": {}}, {"header": {}, "kvs": [{"key": "Yg=="}]}], id="another key"),
+        pytest.param([{"header": {}}, {"header": {}, "kvs": [{"key": "YQ=="}] * 2}], id="a key twice"),
+        pytest.param([{"header": {}}, {"header": {}, "kvs": [7]}], id="no key"),
+    ],
+)
+def test_a_sample_of_something_else_is_refused(ranges: list[object]) -> None:
+    """It is compared with what is held, so it must be what was asked for."""
+    with pytest.raises(MalformedAnswer):
+        Sample(URL, _txn(*ranges), [b"a"])

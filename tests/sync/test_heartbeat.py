@@ -31,7 +31,7 @@ def test_a_proof_needs_both_halves() -> None:
     """That etcd was at 7, asked at 1.0, and that everything up to 7 was delivered: current as of 1.0."""
     beat = begun()
     assert beat.ask(1.0)
-    assert beat.answer(1.2, 7, asked=True) == 7
+    assert beat.answer(1.2, 7) == 7
     assert beat.proved(7) is None  # the member is complete up to 7, but who knows where etcd is
     beat.confirmed(1.0, 8)
     assert beat.proved(7) is None  # and it is further
@@ -54,12 +54,6 @@ def test_an_idle_etcd_is_proved_without_the_stream() -> None:
     beat = begun()
     beat.confirmed(0.0, 7)
     assert beat.proved(7) == 0.0
-
-
-def test_a_notification_is_complete_on_all_versions() -> None:
-    """etcd sends its own periodic ones through the watch itself."""
-    for synchronised in (True, False):
-        assert begun(synchronised=synchronised).answer(9.0, 7, asked=False) == 7
 
 
 def test_nothing_is_asked_of_the_stream_before_etcd_has_looked_at_it() -> None:
@@ -90,7 +84,7 @@ def test_silence_is_noticed_within_a_heartbeat() -> None:
     beat = begun()
     assert beat.tick(2.0) is Tick.ASK
     assert beat.ask(2.0)
-    assert beat.answer(2.0, 7, asked=True) == 7
+    assert beat.answer(2.0, 7) == 7
     while (due := beat.tick(beat.next)) is Tick.ASK:
         beat.confirmed(beat.next - PAUSE, 7)  # elsewhere it answers
         beat.proved(7)
@@ -140,7 +134,7 @@ def test_a_stream_that_proves_nothing_is_opened_anew() -> None:
         ticks.append(beat.tick(now))
         beat.confirmed(now, 100 + now)
         beat.ask(now)
-        assert beat.answer(now + 0.1, 50, asked=True) == 50
+        assert beat.answer(now + 0.1, 50) == 50
         assert beat.proved(50) is None
     assert ticks == [Tick.ASK] * 5 + [Tick.REOPEN]
 
@@ -149,11 +143,11 @@ def test_an_old_versions_answer_is_believed_after_a_quiet_while() -> None:
     """Another answer, a settling time later, with no event between them."""
     beat = begun(synchronised=False)
     assert beat.ask(2.0)
-    assert beat.answer(2.1, 7, asked=True) is None
+    assert beat.answer(2.1, 7) is None
     assert beat.ask(2.5)
-    assert beat.answer(2.6, 7, asked=True) is None  # too early
+    assert beat.answer(2.6, 7) is None  # too early
     assert beat.ask(3.2)
-    assert beat.answer(3.3, 9, asked=True) == 7
+    assert beat.answer(3.3, 9) == 7
 
 
 def test_an_old_versions_late_answer_confirms_nothing() -> None:
@@ -161,30 +155,30 @@ def test_an_old_versions_late_answer_confirms_nothing() -> None:
     beat = begun(synchronised=False)
     assert beat.ask(2.0)
     assert beat.ask(2.1)
-    assert beat.answer(2.2, 7, asked=True) is None
-    assert beat.answer(4.0, 7, asked=True) is None
+    assert beat.answer(2.2, 7) is None
+    assert beat.answer(4.0, 7) is None
 
 
 def test_an_event_below_the_candidate_starts_the_quiet_while_anew() -> None:
     """An answer that has just been shown to have overtaken an event is not believed soon."""
     beat = begun(synchronised=False)
     assert beat.ask(2.0)
-    assert beat.answer(2.1, 7, asked=True) is None
+    assert beat.answer(2.1, 7) is None
     beat.events(2.9, 6, caught_up=True)
     assert beat.ask(3.2)
-    assert beat.answer(3.2, 9, asked=True) is None
+    assert beat.answer(3.2, 9) is None
     assert beat.ask(4.0)
-    assert beat.answer(4.0, 9, asked=True) == 7
+    assert beat.answer(4.0, 9) == 7
 
 
 def test_an_event_past_the_candidate_says_more_than_it() -> None:
     """Events are ordered: the store is past the answer by then."""
     beat = begun(synchronised=False)
     assert beat.ask(2.0)
-    assert beat.answer(2.1, 7, asked=True) is None
+    assert beat.answer(2.1, 7) is None
     beat.events(2.2, 8, caught_up=True)
     assert beat.ask(3.5)
-    assert beat.answer(3.5, 9, asked=True) is None  # the first of a new count
+    assert beat.answer(3.5, 9) is None  # the first of a new count
 
 
 def test_an_old_version_far_behind_is_not_believed_before_it_can_have_caught_up() -> None:
@@ -192,11 +186,11 @@ def test_an_old_version_far_behind_is_not_believed_before_it_can_have_caught_up(
     beat = begun(behind=40_000, synchronised=False)
     for asked, answered in ((2.0, 2.1), (2.9, 2.9)):
         assert beat.ask(asked)
-        assert beat.answer(answered, 7, asked=True) is None
+        assert beat.answer(answered, 7) is None
     assert beat.ask(3.5)
-    assert beat.answer(3.5, 8, asked=True) is None  # the first whose silence counts
+    assert beat.answer(3.5, 8) is None  # the first whose silence counts
     assert beat.ask(4.6)
-    assert beat.answer(4.6, 8, asked=True) == 8
+    assert beat.answer(4.6, 8) == 8
 
 
 def test_without_duplex_etcd_compares_when_it_is_further() -> None:
@@ -270,7 +264,7 @@ def some_steps(draw: random.Random) -> list[Step]:
     return [
         (
             draw.uniform(0.01, 1.0),  # time that passes
-            draw.choice(["write", "write", "apply", "apply", "nothing", "hurry", "notify"]),
+            draw.choice(["write", "write", "apply", "apply", "nothing", "hurry"]),
             draw.uniform(0.0, longest),  # how long the road is
             draw.random() < droppy,  # whether etcd drops a request
             draw.uniform(0.0, 0.9),  # how long an event waits in the queues of an old version
@@ -282,7 +276,7 @@ def some_steps(draw: random.Random) -> list[Step]:
 @settings(max_examples=1_000, deadline=None)
 @given(seed=st.integers(0, 2**32), synchronised=st.booleans(), share=st.sampled_from([0.1, 0.5, 1.0]))
 def test_no_proof_is_fresher_or_wider_than_the_truth(seed: int, synchronised: bool, share: float) -> None:
-    """Slow roads, drops, hurry, notifications, a member that lags; on old versions events wait in queues.
+    """Slow roads, drops, hurry, a member that lags; on old versions events wait in queues.
 
     Whenever the heartbeat says "complete up to P", all events up to P were delivered; and when it proves a
     moment, etcd, not just the member, was not past P then.
@@ -330,7 +324,7 @@ def test_no_proof_is_fresher_or_wider_than_the_truth(seed: int, synchronised: bo
                     beat.events(now, revision, caught_up=True)
                     believe(None)
                 else:
-                    believe(beat.answer(now, revision, asked=kind == "answer"))
+                    believe(beat.answer(now, revision))
             elif confirmations and confirmations[0][0] <= now:
                 _, asked, revision = heapq.heappop(confirmations)
                 beat.confirmed(asked, revision)
@@ -354,5 +348,3 @@ def test_no_proof_is_fresher_or_wider_than_the_truth(seed: int, synchronised: bo
                     queue.append((leaving, revision))
         elif what == "hurry":
             ask(delay, dropped=dropped)
-        elif what == "notify" and not queue:
-            etcd.send(now, delay, "notification", etcd.applied)
