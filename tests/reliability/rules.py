@@ -187,8 +187,16 @@ class Watch:
             self._violated("resync", told, wrong, at, told.epoch)
         for event in told.events:
             # What is left out is no lie: the daemon may not know any more what it told this reader.
-            if event.prev is not None and (event.prev != was.get(event.key) or not self._selection.prev_kv):
-                self._violated("prev_kv", event, was.get(event.key), at, told.epoch)
+            if (prev := event.prev) is None:
+                continue
+            # With a filter, the reader was not told of all that happened to a key.
+            held = (
+                was.get(event.key)
+                if self._selection.only is None
+                else before.record(event.key, prev.mod_revision)
+            )
+            if prev != held or not self._selection.prev_kv:
+                self._violated("prev_kv", event, held, at, told.epoch)
         self._court.tally.resyncs += 1
         self._move(told.epoch, told.revision)
         return True

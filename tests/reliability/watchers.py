@@ -74,7 +74,7 @@ class Watcher:
         if self._place is None:
             self._habit = self._new_habit()
         async with await Connection.open(self._scene.socket, sip) as connection:
-            query, headers = self._request()
+            place, query, headers = self._request()
             asked = monotonic()
             await connection.ask(query, headers)
             claim = claim_of(self._name, asked, connection.headers)
@@ -83,7 +83,7 @@ class Watcher:
                 return
             self._scene.processes.served(connection.pid, claim.at)
             self._scene.docket.answer(Answer(claim))
-            watch = self._begin(claim)
+            watch = self._begin(claim, place)
             ended = self._scene.docket.watch(watch)
             try:
                 if self._manner == "fickle":
@@ -96,34 +96,37 @@ class Watcher:
             finally:
                 ended.append(True)
 
-    def _request(self) -> tuple[str, dict[str, str]]:
+    def _request(self) -> tuple[Place | None, str, dict[str, str]]:
+        """The place to go on from (None: no place, a snapshot comes first), and how to ask for that."""
         habit, place = self._habit, self._place
+        selection = habit.selection
         headers = {"Accept": "text/event-stream"} if habit.events else {}
         by_header = habit.events and place is not None
         if by_header and place:
             headers["Last-Event-ID"] = f"{place.epoch}/{place.revision}"
-        selection = habit.selection
+        # A browser that comes back asks for what it asked for at first, and adds the header; a snapshot wins.
+        if by_header and habit.with_snapshot:
+            place = None
         query = target(
             "watch",
             prefix=selection.prefix,
             prev_kv=selection.prev_kv or None,
             events=selection.only,
             heartbeat_ms=habit.heartbeat_ms,
-            # A browser that comes back asks for what it asked for at first, and adds the header.
-            snapshot=(habit.with_snapshot and (place is None or by_header)) or None,
+            snapshot=(habit.with_snapshot and place is None) or None,
             from_=place.revision if place and not by_header else None,
             epoch=place.epoch if place and not by_header else None,
         )
-        return query, headers
+        return place, query, headers
 
-    def _begin(self, claim: Claim) -> Watch:
+    def _begin(self, claim: Claim, place: Place | None) -> Watch:
         """The watch that `claim`, the answer's headers, begins."""
-        here = Place(claim.epoch, claim.revision)
-        resumed, place = self._place is not None, self._place
+        here, resumed = Place(claim.epoch, claim.revision), place is not None
         if place is None and not self._habit.with_snapshot:
-            place = self._place = here
+            place = here
         if place and place.epoch != here.epoch:
             self._violated("resumable", f"goes on in epoch {here.epoch!r}", f"the place is {place}")
+        self._place = place
         self._scene.tally.resumes += resumed
         return Watch(self._scene.court, self._name, self._habit.selection, place, resumed=resumed)
 

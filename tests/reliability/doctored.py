@@ -1,0 +1,100 @@
+"""A daemon that lies: a proxy on a Unix socket that passes on everything, and changes one thing of it, once.
+
+async with Doctored(daemon.socket, path, drop_a_batch) as lie:
+    ...  # readers at `path`
+    await lie.told.wait()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+Lie = Callable[[bytes], bytes]
+"""What is told instead of some bytes; the same, if they don't offer the opportunity."""
+
+READ_BYTES = 1 << 18
+
+_BATCH = re.compile(rb'[0-9a-f]+\r\n\{"revision":\d+,"events":[^\n]*\]\}\n\r\n')
+"""A chunk with one batch in it."""
+
+
+def drop_a_batch(data: bytes) -> bytes:
+    """Leave a revision out."""
+    return _BATCH.sub(b"", data, count=1)
+
+
+def double_a_batch(data: bytes) -> bytes:
+    """Tell a revision twice."""
+    return _BATCH.sub(lambda match: match[0] * 2, data, count=1)
+
+
+def change_a_value(data: bytes) -> bytes:
+    """Tell something that is not so."""
+    return re.sub(rb'"value":"true', b'"value":"lies', data, count=1)
+
+
+def renumber_a_key(data: bytes) -> bytes:
+    """Tell an older version of a key within a snapshot."""
+    return re.sub(rb'(\n\{"key":[^\n]*"version":)\d', rb"\g<1>0", data, count=1)
+
+
+def claim_progress(data: bytes) -> bytes:
+    """Tell that nothing more happened up to a revision that is far away."""
+    return re.sub(
+        rb'\{"revision":\d(\d*),"progress":true', rb'{"revision":9\1,"progress":true', data, count=1
+    )
+
+
+class Doctored:
+    """At `path` it passes on to `daemon`; the first answer in which `lie` finds something is changed."""
+
+    def __init__(self, daemon: Path, path: Path, lie: Lie) -> None:
+        self._daemon = daemon
+        self._path = path
+        self._lie = lie
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self.told = asyncio.Event()
+        """Set when the lie is out."""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_unix_server(self._serve, str(self._path))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.close()
+            for writer in tuple(self._writers):
+                writer.transport.abort()
+            await asyncio.gather(*self._serving)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        self._writers.add(writer)
+        try:
+            upstream, onward = await asyncio.open_unix_connection(str(self._daemon))
+            self._writers.add(onward)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass(reader, onward, lying=False), name="doctored, up")
+                group.create_task(self._pass(upstream, writer, lying=True), name="doctored, down")
+        except OSError:
+            writer.transport.abort()
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, lying: bool) -> None:
+        with suppress(OSError):  # one side hung up
+            while data := await source.read(READ_BYTES):
+                if lying and not self.told.is_set() and (lie := self._lie(data)) != data:
+                    self.told.set()
+                    data = lie
+                target.write(data)
+                await target.drain()
+        target.transport.abort()
