@@ -28,6 +28,7 @@ from syncd.gateway.errors import (
     Unauthenticated,
     Unavailable,
     Unreachable,
+    Untrusted,
 )
 from syncd.gateway.identity import Identity
 from syncd.gateway.messages import (
@@ -45,7 +46,7 @@ from syncd.gateway.transport import BODY_LIMIT, Transport
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
 
-FAULTS = (Unreachable, NoGateway, Unavailable, MalformedAnswer)
+FAULTS = (Unreachable, Untrusted, NoGateway, Unavailable, MalformedAnswer)
 """What is the endpoint's fault, so that another one may do better. All other errors are etcd's answer."""
 
 Answer = TypeVar("Answer", Page, Sample)

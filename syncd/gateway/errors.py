@@ -5,6 +5,7 @@
     ├── MalformedAnswer      what came back is not what a gateway says
     ├── NoGateway            something answers there, but it is not etcd's gateway
     ├── CredentialsUnusable  the certificates, key or password of the configuration cannot be used
+    │   └── Untrusted        … or this endpoint's certificate: another's may be good
     └── EtcdError            etcd answered with an error of its own (gRPC code and message)
         ├── Compacted        the revision asked for is gone
         ├── FutureRevision   the revision asked for is not there yet: another history, or a lagging member
@@ -68,6 +69,10 @@ class NoGateway(GatewayError):
 
 class CredentialsUnusable(GatewayError):
     """A certificate, key or password file cannot be used."""
+
+
+class Untrusted(CredentialsUnusable):
+    """The endpoint shows a certificate that is expired, or for other names, or not from the configured CA."""
 
 
 class EtcdError(GatewayError):

@@ -15,9 +15,9 @@ from syncd.gateway.credentials import Credentials
 from syncd.gateway.errors import (
     AnswerTooLong,
     Code,
-    CredentialsUnusable,
     MalformedAnswer,
     Unreachable,
+    Untrusted,
     unary_error,
 )
 
@@ -127,10 +127,12 @@ def translated(url: str, late: str) -> Iterator[None]:
     """Turn what aiohttp, TLS and the system raise into our errors; `late` describes a missed deadline."""
     try:
         yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise Unreachable(url, "no connection in time") from error
     except TimeoutError as error:
         raise Unreachable(url, late) from error
     except aiohttp.ClientConnectorCertificateError as error:
-        raise CredentialsUnusable(url, f"etcd's certificate is not trusted: {error}") from error
+        raise Untrusted(url, f"etcd's certificate is not trusted: {error}") from error
     except aiohttp.ClientConnectorError as error:
         # aiohttp's and asyncio's own texts repeat the address, and hide the cause behind it.
         number, text = error.os_error.errno, error.os_error.strerror

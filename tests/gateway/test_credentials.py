@@ -102,7 +102,7 @@ async def test_another_name_may_be_expected(named: Etcd, authority: Authority, c
     with pytest.raises(CredentialsUnusable, match=r"other\.example") as caught:
         await bad.revision(KEYS)
     assert named.endpoint in str(caught.value)
-    assert bad.endpoints.current.failures == 0
+    assert bad.endpoints.current.failures == 1
 
 
 async def test_a_certificate_of_somebody_else_is_refused(
@@ -116,6 +116,21 @@ async def test_a_certificate_of_somebody_else_is_refused(
         await gateway.revision(KEYS)
     with pytest.raises(CredentialsUnusable, match="certificate is not trusted"):
         await gateway.watch(KEYS, 1).__aenter__()
+
+
+async def test_a_member_whose_certificate_is_not_trusted_is_left(
+    named: Etcd, tmp_path: Path, connect: Connect, authority: Authority
+) -> None:
+    """Such as one that has expired, on one member of three: the others serve."""
+    other = tmp_path / "other"
+    other.mkdir()
+    strange = Authority(other)
+    with secure(None, strange, strange.issue("server")) as bad:
+        gateway = connect(bad.endpoint, named.endpoint, tls=TLS(ca_file=authority.file))
+        assert gateway.endpoints.current.url == bad.endpoint
+        with pytest.raises(CredentialsUnusable, match=bad.endpoint):
+            await gateway.revision(KEYS)
+        assert (await gateway.range_page(KEYS, limit=1, revision=0)).url == named.endpoint
 
 
 async def test_the_wrong_scheme_is_no_mystery(named: Etcd, new_etcd: Etcd, connect: Connect) -> None:

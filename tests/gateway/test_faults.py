@@ -115,7 +115,7 @@ async def test_a_broken_answer_to_a_watch(
     """The same, with each kind of stream; where there is nothing to fall back on, nothing is remembered."""
     monkeypatch.setattr("syncd.gateway.watch.DUPLEX_PATIENCE", 0.1)
     async with fake_gateway({WATCH: scripted}) as fake, asyncio.timeout(SOON):
-        gateway = connect(fake.url, connect=0.1, request=0.3, duplex=duplex)
+        gateway = connect(fake.url, connect=0.5, request=0.3, duplex=duplex)
         with pytest.raises(kind, match=fake.url) as caught:
             async with gateway.watch(KEYS, 1) as stream:
                 await anext(stream)
