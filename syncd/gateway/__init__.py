@@ -4,7 +4,10 @@ client       unary calls and watches on whichever endpoint answers
 watch        one watch stream, duplex where possible
 transport    HTTP, deadlines, exceptions translated
 credentials  certificates and password;  auth: tokens
-endpoints    what is remembered of each endpoint                        (pure)
+identity     what an endpoint tells of itself: version, paths, status
+probe        when an endpoint that failed is looked at again
+endpoints    what is remembered of each, and which one is asked         (pure)
+seen         what was seen of etcd, and which member is fit to be asked (pure)
 messages     the JSON as typed values                                   (pure)
 framing      the bytes of a stream cut into documents                   (pure)
 errors       the tree of errors, from every shape that etcd gives them  (pure)
