@@ -33,7 +33,6 @@ cut off for longer, and has compacted nothing, might still tell it."""
 CONNECT_SECONDS = 5.0
 
 _EVERYTHING = b64encode(b"\0").decode()
-_TOKEN_TROUBLE = ("invalid auth token", "permission denied", "auth store is old", "user name is empty")
 
 
 class JudgeError(Exception):
@@ -140,7 +139,6 @@ class _Member:
     def __init__(self, judge: Judge, session: aiohttp.ClientSession, url: str) -> None:
         self._judge = judge
         self._session = session
-        self._token = ""
         self.url = url
 
     async def run(self) -> None:
@@ -162,8 +160,6 @@ class _Member:
             if result.get("canceled"):
                 if "compact_revision" in result:
                     self._judge.compacted(generation, self.url, int(result["compact_revision"]))
-                else:
-                    self._token = ""
                 raise _Lost
             events = result.get("events", ())
             for revision, group in groupby(events, key=lambda event: int(event["kv"]["mod_revision"])):
@@ -176,18 +172,17 @@ class _Member:
     async def _results(self, revision: int) -> AsyncIterator[dict[str, Any]]:
         """What a watch from `revision` on says."""
         headers = {"Grpc-Metadata-hasleader": "true"}  # a member that is cut off shall say so
-        if not self._token:
-            self._token = await self._authenticate()
-        if self._token:
-            headers["Authorization"] = self._token
+        # A new token each time: a member forgets those it gave, and says so in many ways.
+        if token := await self._authenticate():
+            headers["Authorization"] = token
         url = self.url + self._judge.address("/watch")
         async with self._session.post(url, data=self._judge.request(revision), headers=headers) as response:
             if response.status != 200:
-                raise self._refused(await response.text())
+                raise _Lost(await response.text())
             async for line in _lines(response):
                 document = orjson.loads(line)
                 if "result" not in document:
-                    raise self._refused(line.decode())
+                    raise _Lost(line.decode())
                 yield document["result"]
 
     async def _authenticate(self) -> str:
@@ -204,11 +199,6 @@ class _Member:
         if "authentication is not enabled" in text:
             return ""
         raise _Lost(text)
-
-    def _refused(self, text: str) -> _Lost:
-        if any(trouble in text for trouble in _TOKEN_TROUBLE):
-            self._token = ""
-        return _Lost(text)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
