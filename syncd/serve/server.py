@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -40,14 +41,15 @@ class Server:
         self._listener = listener
         app = web.Application(middlewares=[_answers], client_max_size=1024)
         app[CONTEXT] = context
-        app.router.add_get("/v1/value", reads.value)
-        app.router.add_get("/v1/snapshot", reads.snapshot, allow_head=False)
-        app.router.add_get("/v1/watch", watch.watch, allow_head=False)
-        app.router.add_get("/v1/status", about.status)
-        app.router.add_get("/healthz", about.healthz)
-        app.router.add_get("/readyz", about.readyz)
-        app.router.add_get("/metrics", about.metrics)
-        app.router.add_route("*", "/{path:.*}", about.nothing_here)
+        add_get = partial(app.router.add_get, expect_handler=_expectation)
+        add_get("/v1/value", reads.value)
+        add_get("/v1/snapshot", reads.snapshot, allow_head=False)
+        add_get("/v1/watch", watch.watch, allow_head=False)
+        add_get("/v1/status", about.status)
+        add_get("/healthz", about.healthz)
+        add_get("/readyz", about.readyz)
+        add_get("/metrics", about.metrics)
+        app.router.add_route("*", "/{path:.*}", about.nothing_here, expect_handler=_expectation)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -77,6 +79,13 @@ class Server:
     def _forget(self) -> None:
         self._context.block_lines.forget()
         self._timer = asyncio.get_running_loop().call_later(FORGET_AFTER, self._forget)
+
+
+async def _expectation(request: web.Request) -> None:
+    """Pass over `Expect`, as RFC 9110 allows: no call reads a body, so the answer itself can come at once.
+
+    aiohttp's own way is to refuse what is not 100-continue, and to fail when that is not ASCII.
+    """
 
 
 @web.middleware

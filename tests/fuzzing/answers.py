@@ -11,7 +11,7 @@ import orjson
 from syncd.gateway import GatewayError
 from syncd.gateway.endpoints import parse_version
 from syncd.gateway.errors import unary_error
-from syncd.gateway.messages import AuthAnswer, Page, StatusAnswer, VersionAnswer, decode
+from syncd.gateway.messages import AuthAnswer, Page, Sample, StatusAnswer, VersionAnswer, decode
 from tests.fuzzing.inputs import linear_time
 
 URL = "http://etcd:2379"
@@ -25,7 +25,7 @@ _auth = msgspec.json.Decoder(AuthAnswer, strict=False)
 def answers(data: bytes) -> None:
     """Any bytes as any answer: it is understood, or it is a GatewayError whose text can be told."""
     with linear_time(data):
-        for understand in (_page, _server, _token):
+        for understand in (_page, _sample, _server, _token):
             with suppress(GatewayError):
                 _told(understand, data)
         for status in STATUSES:
@@ -53,6 +53,12 @@ def _page(data: bytes) -> None:
     if records:
         assert page.key(-1) == records[-1].key
         assert page.records(0, 1) == records[:1]
+
+
+def _sample(data: bytes) -> None:
+    sample = Sample(URL, data, [b"/b", b"/none"])
+    assert sample.count >= 0
+    assert all(record is None or record.key == key for key, record in sample.records.items())
 
 
 def _server(data: bytes) -> None:

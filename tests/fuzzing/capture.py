@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -84,25 +84,23 @@ def _streams(etcd: Etcd) -> Iterator[tuple[str, bytes]]:
     etcd.start()
 
 
-def _watching(etcd: Etcd, create: Mapping[str, Any], *more: Mapping[str, Any]) -> HTTPConnection:
+def _watching(etcd: Etcd, create: Mapping[str, Any], *more: Mapping[str, Any]) -> HTTPResponse:
     connection = HTTPConnection("127.0.0.1", etcd.port, timeout=SILENCE)
     whole = {"key": SLASH, "range_end": BEHIND, "fragment": True, **create}
     body = "".join(map(json.dumps, ({"create_request": whole}, *more)))
     connection.request("POST", f"{etcd.api_prefix}/watch", body)
-    return connection
+    return connection.getresponse()
 
 
 def _watched(etcd: Etcd, create: Mapping[str, Any], *more: Mapping[str, Any]) -> bytes:
     return _rest(_watching(etcd, create, *more))
 
 
-def _rest(watching: HTTPConnection) -> bytes:
+def _rest(watching: HTTPResponse) -> bytes:
     body = b""
-    with suppress(TimeoutError):
-        response = watching.getresponse()
-        while some := response.read1(1 << 16):
+    with suppress(TimeoutError), watching:
+        while some := watching.read1(1 << 16):
             body += some
-    watching.close()
     return body
 
 
@@ -127,6 +125,8 @@ def _answers(etcd: Etcd) -> Iterator[tuple[str, bytes]]:
     yield "range", _asked(etcd, "/kv/range", slash)
     yield "page", _asked(etcd, "/kv/range", {**slash, "limit": 1})
     yield "count", _asked(etcd, "/kv/range", {**slash, "count_only": True})
+    sample = ({**slash, "count_only": True}, {"key": "L2I="}, {"key": "L25vbmU="})  # /b, /none
+    yield "a sample", _asked(etcd, "/kv/txn", {"success": [{"request_range": one} for one in sample]})
     yield "no such key", _asked(etcd, "/kv/range", {"key": KEY})
     yield "a future revision", _asked(etcd, "/kv/range", {"key": KEY, "revision": 99})
     yield "a compacted revision", _asked(etcd, "/kv/range", {"key": KEY, "revision": 1})

@@ -11,9 +11,10 @@ from zlib import crc32
 
 T = TypeVar("T")
 
-LEAST_SECONDS = 1.0
+LEAST_SECONDS = 5.0
 SECONDS_PER_BYTE = 5e-4
-"""Of processor time: a hundred times what any input takes when its bytes are looked at once."""
+"""Of processor time, with all the watching that atheris does: a hundred times what nearly any input takes.
+The worst, a thousand open brackets in a row, are two seconds of PyYAML's."""
 
 
 def cuttings(data: bytes, most: int) -> Iterator[list[bytes]]:

@@ -23,7 +23,7 @@ class Target:
     function: str
     about: tuple[str, ...]
     corpus: str = ""
-    longest: int = 4096
+    longest: int = 2048
     environment: dict[str, str] = field(default_factory=dict)
 
     def load(self) -> Callable[[bytes], None]:
@@ -42,9 +42,9 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
-        Target("stream", "watch", "stream", ("syncd.gateway", "syncd.sync", "syncd.store"), longest=2048),
+        Target("stream", "watch", "stream", ("syncd.gateway", "syncd.sync", "syncd.store")),
         Target("store", "watch", "store", ("syncd.gateway", "syncd.sync", "syncd.store"), longest=256),
-        Target("answers", "answers", "answers", ("syncd.gateway",)),
+        Target("answers", "answers", "answers", ("syncd.gateway",), longest=8192),
         Target("query", "local_api", "query", ("syncd.serve", "syncd.client", "urllib.parse"), longest=1024),
         Target("server", "local_api", "server", ("syncd.serve", "syncd.store")),
         Target(
@@ -55,7 +55,7 @@ TARGETS = {
             corpus="server",
             environment={"AIOHTTP_NO_EXTENSIONS": "1"},  # its parser in Python, as on unusual machines
         ),
-        Target("http", "reader", "http", ("syncd.client",)),
+        Target("http", "reader", "http", ("syncd.client",), longest=8192),
         Target("lines", "reader", "lines", ("syncd.client",)),
         Target("configuration", "configuration", "configuration", ("syncd.config", "yaml")),
     )

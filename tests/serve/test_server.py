@@ -157,6 +157,7 @@ GARBAGE = random.Random(1).randbytes(10_000)
         b"GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"Expect: miracles\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"Expect: \xcc\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n",
@@ -166,7 +167,7 @@ GARBAGE = random.Random(1).randbytes(10_000)
         GARBAGE,
         b"\0" * 100_000,
     ],
-    ids=range(28),
+    ids=range(29),
 )
 def test_not_http(stand: Stand, sent: bytes) -> None:
     """Whatever is sent: an answer or none, never a wait, never an accident in the log, and others go on."""
