@@ -22,19 +22,28 @@ REFLECTION_SECONDS = 2.0
 told, and what was acknowledged before it was asked for may be noted a little later."""
 
 
+@dataclass(eq=False)
+class Listening:
+    """A watch, and whether its reader still listens. `heartbeat`: None for one that dozes."""
+
+    watch: Watch
+    heartbeat: float | None
+    ended: bool = False
+
+
 class Docket:
     """Everything that waits to be judged."""
 
     def __init__(self, court: Court) -> None:
         self.court = court
-        self._watches: list[tuple[Watch, list[bool]]] = []
+        self._watches: list[Listening] = []
         self._answers: deque[Answer] = deque()
 
-    def watch(self, watch: Watch) -> list[bool]:
-        """Judge this watch from now on; to be appended to when it has ended."""
-        ended: list[bool] = []
-        self._watches.append((watch, ended))
-        return ended
+    def watch(self, watch: Watch, heartbeat: float | None) -> Listening:
+        """Judge this watch from now on, and that it isn't silent until it has `ended`."""
+        listening = Listening(watch, heartbeat)
+        self._watches.append(listening)
+        return listening
 
     def answer(self, answer: Answer) -> None:
         """Judge this answer, later."""
@@ -45,18 +54,20 @@ class Docket:
         """Judge what can be judged, now and then, until cancelled."""
         while True:
             await asyncio.sleep(SITTING_SECONDS)
-            for watch, _ in self._watches:
-                watch.judge()
+            for listening in tuple(self._watches):
+                listening.watch.judge()
+                if listening.heartbeat is not None and not listening.ended:
+                    listening.watch.wait(monotonic(), listening.heartbeat)
                 await asyncio.sleep(0)
-            self._watches = [(w, ended) for w, ended in self._watches if w.waiting or not ended]
+            self._watches = [each for each in self._watches if each.watch.waiting or not each.ended]
             self._judge_answers(monotonic() - REFLECTION_SECONDS)
 
     def finish(self) -> None:
         """Judge everything that can be judged at all, and count the rest."""
-        for watch, _ in self._watches:
-            watch.judge()
+        for listening in self._watches:
+            listening.watch.judge()
         self._judge_answers(monotonic())
-        waiting = sum(watch.waiting for watch, _ in self._watches)
+        waiting = sum(listening.watch.waiting for listening in self._watches)
         self.court.tally.unjudged = waiting + len(self._answers)
 
     def _judge_answers(self, until: float) -> None:

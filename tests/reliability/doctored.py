@@ -39,7 +39,7 @@ def change_a_value(data: bytes) -> bytes:
 
 
 def renumber_a_key(data: bytes) -> bytes:
-    """Tell an older version of a key within a snapshot."""
+    """Tell a wrong version of a key, within a snapshot or alone."""
     return re.sub(rb'(\n\{"key":[^\n]*"version":)\d', rb"\g<1>0", data, count=1)
 
 

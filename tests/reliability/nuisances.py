@@ -15,6 +15,8 @@ LOOK_SECONDS = 0.5
 PAUSE_SECONDS = (0.3, 3.0)
 STAY_SECONDS = (0.0, 1.0)
 RECEIVE_BUFFER = 2048
+BITE_BYTES = 2048
+"""What a rude reader takes at a time: a small part of a snapshot."""
 
 
 class Silent:
@@ -74,7 +76,7 @@ class Rude:
         """Until cancelled."""
         while True:
             try:
-                async with await Connection.open(self._scene.socket) as connection:
+                async with await Connection.open(self._scene.socket, BITE_BYTES) as connection:
                     await self._begin(connection)
                 self._scene.tally.hang_ups += 1
             except (Cut, OSError):

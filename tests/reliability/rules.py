@@ -14,6 +14,7 @@ it on, and what lies between is compared with the history:
     resync        what its reader holds then is what etcd held at its revision
     snapshot      what etcd held at its revision, in key order, and its end
     epoch         two generations never have the same one
+    heartbeat     a quiet watch says so, every `heartbeat_ms`
     live, age     see `court`
 
 What is told may be ahead of the judge: it waits here until the truth is known.
@@ -28,6 +29,9 @@ from typing import NamedTuple
 from tests.reliability.court import Court
 from tests.reliability.history import Event, Generation, Record
 from tests.reliability.told import Batch, Progress, Selection, Snapshot, Told
+
+SILENCE_SECONDS = 10.0
+"""How much later than due a line may come: the machine is busy. A forgotten watch is silent for ever."""
 
 
 class Place(NamedTuple):
@@ -57,6 +61,7 @@ class Watch:
         self._place = place or Place("", 0)
         self._resumed = resumed
         self._progress = 0
+        self._heard_at: float | None = None
         self._last: frozenset[tuple[bytes, Record | None]] = (
             frozenset()
         )  # of the batch at the place, if it was one
@@ -87,6 +92,16 @@ class Watch:
             self._court.epochs.told(epoch, told.revision)
         self._heard_place = Place(epoch, told.revision)
         self._heard.append((told, at))
+        self._heard_at = at
+
+    def wait(self, now: float, heartbeat: float) -> None:
+        """Its reader listens, and has heard no more until `now`; a line is due every `heartbeat` seconds."""
+        if self._heard_at is None:
+            self._heard_at = now
+        silent = now - self._heard_at
+        if silent > heartbeat + SILENCE_SECONDS:
+            self._violated("heartbeat", f"nothing for {silent:.1f} s", f"a line every {heartbeat:g} s", now)
+            self._heard_at = now
 
     def judge(self) -> None:
         """Judge what can be judged."""

@@ -152,7 +152,7 @@ async def test_an_honest_daemon_breaks_no_rule(trial: Trial, monkeypatch: pytest
         (drop_a_batch, {"reliable", "resumable"}),
         (double_a_batch, {"unique"}),
         (change_a_value, {"reliable", "snapshot", "value"}),
-        (renumber_a_key, {"snapshot"}),
+        (renumber_a_key, {"snapshot", "value"}),
         (claim_progress, {"reliable", "resumable", "bookmarkable"}),
     ],
     ids=lambda of: getattr(of, "__name__", ""),

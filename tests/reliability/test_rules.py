@@ -169,3 +169,18 @@ def test_what_was_never_told_under_a_marker_waits() -> None:
     watch.judge()
     assert watch.waiting == 0
     assert not tally.violations
+
+
+def test_a_silent_watch_is_caught() -> None:
+    """A watch that was forgotten tells nothing wrong: it tells nothing. Once for each time."""
+    script = written()
+    tally = Tally()
+    watch = Watch(Court(script.history, tally, HEARTBEAT), "reader", EVERYTHING, Place(EPOCH, 2))
+    watch.wait(980.0, 1.0)
+    watch.wait(991.0, 1.0)
+    watch.hear(Progress(2, "live", 1), 1000.0)
+    watch.wait(1011.0, 1.0)
+    assert not tally.violations
+    watch.wait(1011.1, 1.0)
+    watch.wait(1012.0, 1.0)
+    assert [violation.rule for violation in tally.violations] == ["heartbeat"]

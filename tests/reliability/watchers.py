@@ -84,7 +84,8 @@ class Watcher:
             self._scene.processes.served(connection.pid, claim.at)
             self._scene.docket.answer(Answer(claim))
             watch = self._begin(claim, place)
-            ended = self._scene.docket.watch(watch)
+            heartbeat = None if self._manner == "slow" else self._habit.heartbeat_ms / 1000
+            listening = self._scene.docket.watch(watch, heartbeat)
             try:
                 if self._manner == "fickle":
                     async with asyncio.timeout(self._scene.draw.uniform(*STAY_SECONDS)):
@@ -94,7 +95,7 @@ class Watcher:
             except TimeoutError:
                 pass  # it hangs up
             finally:
-                ended.append(True)
+                listening.ended = True
 
     def _request(self) -> tuple[Place | None, str, dict[str, str]]:
         """The place to go on from (None: no place, a snapshot comes first), and how to ask for that."""
