@@ -8,8 +8,8 @@ FIRST = 0.1
 CAP = 30.0
 FACTOR = 2.0
 
-HEALTHY_AFTER = 10.0
-"""Seconds of proved health, in one stream or in several, until the next failure is the first again."""
+HEALTHY_AFTER = 2.0
+"""Heartbeats of proved health, in one stream or in several, until the next failure is the first again."""
 
 
 class Backoff:
@@ -18,8 +18,9 @@ class Backoff:
     From zero: a thousand daemons that lose etcd at the same instant must not come back together.
     """
 
-    def __init__(self, draw: random.Random) -> None:
+    def __init__(self, draw: random.Random, heartbeat: float) -> None:
         self._draw = draw
+        self._healthy_after = HEALTHY_AFTER * heartbeat
         self._limit = FIRST
         self._healthy_since: float | None = None
 
@@ -30,7 +31,7 @@ class Backoff:
 
     def failed(self, now: float) -> float:
         """How long to wait after a failure at `now`."""
-        if self._healthy_since is not None and now - self._healthy_since >= HEALTHY_AFTER:
+        if self._healthy_since is not None and now - self._healthy_since >= self._healthy_after:
             self._limit = FIRST
         self._healthy_since = None
         pause = self._draw.uniform(0, self._limit)

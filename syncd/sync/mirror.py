@@ -64,7 +64,7 @@ class Mirror:
         self._draw = draw
         self._log = structlog.get_logger("syncd.sync").bind(range=keys.name)
         self._repeats = Repeats(clocks.now)
-        self._backoff = Backoff(draw)
+        self._backoff = Backoff(draw, self._interval)
         self._standing = Standing()
         self._doubtful = False
         """Whether etcd was out of sight since its state was last compared with what is held."""

@@ -10,7 +10,7 @@ import pytest
 from syncd import gateway
 from syncd.errors import SyncdError
 from syncd.gateway import Header
-from syncd.gateway.errors import GatewayError
+from syncd.gateway.errors import GatewayError, Untrusted
 from syncd.store import Contradiction, OutOfOrder
 from syncd.sync.backoff import CAP, FIRST, HEALTHY_AFTER, Backoff
 from syncd.sync.decide import (
@@ -28,6 +28,8 @@ from syncd.sync.repeats import PAUSE, Repeats
 from syncd.sync.revisions import Disordered
 
 URL = "http://127.0.0.1:2379"
+HEARTBEAT = 5.0
+HEALTHY = HEALTHY_AFTER * HEARTBEAT
 
 REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (gateway.Compacted(URL, "gone", 7), "compacted", True),
@@ -43,6 +45,7 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (gateway.Unauthenticated(URL, 16, "invalid auth token"), "auth", False),
     (gateway.PermissionDenied(URL, 7, "permission denied"), "permission_denied", False),
     (gateway.CredentialsUnusable(URL, "no such file"), "credentials", False),
+    (Untrusted(URL, "expired"), "credentials", False),
     (gateway.EtcdError(URL, 2, "what?"), "etcd_error", False),
     (gateway.FutureRevision(URL, 11, "future"), "etcd_error", False),
     (gateway.MessageTooLarge(URL, 8, "larger than max"), "etcd_error", False),
@@ -126,7 +129,7 @@ class _Upper(random.Random):
 
 def test_the_limit_doubles_up_to_the_cap() -> None:
     """0.1 s, 0.2 s, … and at most half a minute, however long etcd is away."""
-    backoff = Backoff(_Upper())
+    backoff = Backoff(_Upper(), HEARTBEAT)
     limits = [backoff.failed(float(now)) for now in range(2_000)]
     assert limits[0] == FIRST
     assert all(b == min(2 * a, CAP) for a, b in pairwise(limits))
@@ -139,7 +142,7 @@ def test_the_limit_doubles_up_to_the_cap() -> None:
         pytest.param([], 100.0, 8 * FIRST, id="never healthy, however long it took: a road into nowhere"),
         pytest.param([5.0], 5.1, 8 * FIRST, id="just a moment"),
         pytest.param([5.0, 14.0], 14.9, 8 * FIRST, id="nearly long enough"),
-        pytest.param([5.0], 5.0 + HEALTHY_AFTER, FIRST, id="long enough, also when it was told once"),
+        pytest.param([5.0], 5.0 + HEALTHY, FIRST, id="long enough, also when it was told once"),
         pytest.param([5.0, 9.0, 14.0], 16.0, FIRST, id="long enough"),
     ],
 )
@@ -147,7 +150,7 @@ def test_only_a_healthy_while_makes_the_next_failure_the_first(
     told: list[float], failed: float, pause: float
 ) -> None:
     """After three failures."""
-    backoff = Backoff(_Upper())
+    backoff = Backoff(_Upper(), HEARTBEAT)
     for _ in range(3):
         backoff.failed(0.0)
     for now in told:
@@ -157,10 +160,10 @@ def test_only_a_healthy_while_makes_the_next_failure_the_first(
 
 def test_health_is_counted_from_the_last_failure_on() -> None:
     """Two short healthy times do not make a long one."""
-    backoff = Backoff(_Upper())
+    backoff = Backoff(_Upper(), HEARTBEAT)
     for turn in range(5):
-        backoff.healthy(turn * HEALTHY_AFTER)
-        assert backoff.failed((turn + 0.9) * HEALTHY_AFTER) == FIRST * 2**turn
+        backoff.healthy(turn * HEALTHY)
+        assert backoff.failed((turn + 0.9) * HEALTHY) == FIRST * 2**turn
 
 
 def test_a_thousand_daemons_spread_over_the_whole_pause() -> None:
@@ -168,7 +171,7 @@ def test_a_thousand_daemons_spread_over_the_whole_pause() -> None:
     for failures, limit in ((0, FIRST), (3, 8 * FIRST), (20, CAP)):
         delays = []
         for seed in range(1_000):
-            backoff = Backoff(random.Random(seed))
+            backoff = Backoff(random.Random(seed), HEARTBEAT)
             delays.append([backoff.failed(0.0) for _ in range(failures + 1)][-1])
         assert all(0 <= delay <= limit for delay in delays)
         tenths = [sum(1 for delay in delays if int(delay / limit * 10) == tenth) for tenth in range(10)]
