@@ -62,9 +62,8 @@ class Watch:
         self._resumed = resumed
         self._progress = 0
         self._heard_at: float | None = None
-        self._last: frozenset[tuple[bytes, Record | None]] = (
-            frozenset()
-        )  # of the batch at the place, if it was one
+        # What the batch at the place changed, if it was one.
+        self._last: frozenset[tuple[bytes, Record | None]] = frozenset()
 
     @property
     def heard_place(self) -> Place | None:

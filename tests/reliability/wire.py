@@ -14,6 +14,8 @@ from typing import Self
 from urllib.parse import quote
 
 READ_BYTES = 1 << 16
+HEAD_BYTES = 1 << 12
+"""More than the head of an answer has."""
 
 
 class Cut(Exception):
@@ -54,7 +56,7 @@ class Connection:
     @classmethod
     async def open(cls, path: Path, sip: int = READ_BYTES) -> Self:
         """Connect; OSError when nobody listens."""
-        return cls(*await asyncio.open_unix_connection(str(path), limit=sip), sip)
+        return cls(*await asyncio.open_unix_connection(str(path), limit=max(sip, HEAD_BYTES)), sip)
 
     async def ask(self, target: str, headers: Mapping[str, str] | None = None) -> None:
         """Send a request, and read the head of the answer; Cut, OSError."""
