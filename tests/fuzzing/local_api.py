@@ -73,9 +73,9 @@ _STATUS = re.compile(rb"HTTP/\d\.\d (\d+)")
 
 
 class _Accidents(logging.Handler):
-    """What aiohttp and asyncio log, but for the requests and bodies that aiohttp itself refuses.
+    """What aiohttp and asyncio log, but for what aiohttp itself refuses, and readers that have gone.
 
-    It fails to do so, with a 500, when the reason has half a character in it.
+    It fails to refuse, with a 500, when the reason has half a character in it.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Accidents(logging.Handler):
         cause = record.exc_info[1] if record.exc_info else None
         if isinstance(cause, UnicodeEncodeError):
             self.aiohttp_failed = True
-        elif not isinstance(cause, HttpProcessingError | web.RequestPayloadError):
+        elif not isinstance(cause, HttpProcessingError | web.RequestPayloadError | ConnectionError):
             self.seen.append(f"{record.name}: {record.getMessage()}: {cause!r}")
 
 

@@ -45,7 +45,7 @@ TARGETS = {
         Target("stream", "watch", "stream", ("syncd.gateway", "syncd.sync", "syncd.store")),
         Target("store", "watch", "store", ("syncd.gateway", "syncd.sync", "syncd.store"), longest=256),
         Target("answers", "answers", "answers", ("syncd.gateway",), longest=8192),
-        Target("query", "local_api", "query", ("syncd.serve", "syncd.client", "urllib.parse"), longest=1024),
+        Target("query", "local_api", "query", ("syncd.serve", "syncd.client", "urllib.parse"), longest=8192),
         Target("server", "local_api", "server", ("syncd.serve", "syncd.store")),
         Target(
             "server-python",

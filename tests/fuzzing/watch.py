@@ -118,8 +118,11 @@ class Follower:
             assert all(change.kv.mod_revision == revision for change in changes)
             self.store.apply(revision, changes)
             for change in changes:
-                self.expected.pop(change.kv.key, None)
-                if not change.deleted:
+                held = self.expected.pop(change.kv.key, None)
+                if change.deleted:
+                    assert held, "a key that was not there is gone"
+                else:
+                    assert change.kv.version == (held.version if held else 0) + 1, "a change was lost"
                     self.expected[change.kv.key] = change.kv
 
     def check(self) -> None:
