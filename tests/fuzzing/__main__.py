@@ -24,6 +24,7 @@ REPORT_SECONDS = 10.0
 """Between two lines of progress."""
 
 _STATUS = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+)")
+_KEPT = re.compile(r"Test unit written to (.+)")
 _RUNS = re.compile(r"stat::number_of_executed_units: (\d+)")
 
 
@@ -83,9 +84,9 @@ def fuzz(target: Target, seconds: int) -> Outcome:
     corpus, crashes, log = folder / "corpus", folder / "crashes", folder / "log"
     crashes.mkdir(parents=True, exist_ok=True)
     write_seeds(target, corpus)
-    known = set(crashes.iterdir())
     outcome = Outcome(target.name)
     flags = [f"-max_total_time={seconds}", f"-artifact_prefix={crashes}/", "-print_final_stats=1"]
+    print(f"{target.name}: from {len(list(corpus.iterdir()))} inputs, for {seconds} s", flush=True)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary, log.open("w+") as said:
         environment = {**os.environ, **target.environment, "TMPDIR": temporary}
@@ -103,8 +104,8 @@ def fuzz(target: Target, seconds: int) -> Outcome:
     outcome.seconds = time.monotonic() - begin
     _read_log(outcome, log)
     if process.returncode:
-        new = sorted(set(crashes.iterdir()) - known)
-        outcome.failure = str(new[0]) if new else f"ended with {process.returncode}; see {log}"
+        kept = _KEPT.search(log.read_text(errors="replace"))
+        outcome.failure = kept[1] if kept else f"ended with {process.returncode}; see {log}"
         print(f"{target.name}: FAILED\n{_last_traceback(log)}", flush=True)
     return outcome
 

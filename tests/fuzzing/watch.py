@@ -111,7 +111,10 @@ class Follower:
         assert contents(before) == then
 
     def _take(self, result: WatchResult) -> None:
-        if not result.events:
+        if result.is_progress:
+            before = self.store.revision
+            self.store.advance(result.header.revision)
+            assert self.store.revision == max(before, result.header.revision)
             return
         events = [Event(event.kv, deleted=event.type == "DELETE") for event in result.events]
         for revision, changes in self._revisions.add(events, fragment=result.fragment):
@@ -196,6 +199,7 @@ def store(data: bytes) -> None:
                 assert wrong, "what etcd sent was refused"
                 wrong = not follower.read_anew(etcd, choices)
             assert wrong or contents(store) == etcd.state
+            assert wrong or store.revision <= etcd.revision
 
 
 def _events(etcd: Model, choices: Choices) -> list[Event]:
@@ -242,4 +246,4 @@ def _documents(revision: int, events: Sequence[Event], choices: Choices) -> Iter
             yield document(revision, packed, fragment=choices.once_in(2))
             packed = []
     if choices.below(2):
-        yield document(revision + choices.below(2), [])
+        yield document(revision, [])
