@@ -18,9 +18,13 @@ Lie = Callable[[bytes], bytes]
 """What is told instead of some bytes; the same, if they don't offer the opportunity."""
 
 READ_BYTES = 1 << 18
+AHEAD = 30
+"""Revisions; some of them change what the reader asked for."""
 
 _BATCH = re.compile(rb'[0-9a-f]+\r\n\{"revision":\d+,"events":[^\n]*\]\}\n\r\n')
 """A chunk with one batch in it."""
+
+_PROGRESS = re.compile(rb'\{"revision":(\d+),"progress"')
 
 
 def drop_a_batch(data: bytes) -> bytes:
@@ -44,10 +48,8 @@ def renumber_a_key(data: bytes) -> bytes:
 
 
 def claim_progress(data: bytes) -> bytes:
-    """Tell that nothing more happened up to a revision that is far away."""
-    return re.sub(
-        rb'\{"revision":\d(\d*),"progress":true', rb'{"revision":9\1,"progress":true', data, count=1
-    )
+    """Tell that nothing more will have happened up to a revision that is yet to come."""
+    return _PROGRESS.sub(lambda match: b'{"revision":%d,"progress"' % (int(match[1]) + AHEAD), data, count=1)
 
 
 class Doctored:

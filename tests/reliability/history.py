@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 FIRST_REVISION = 2
@@ -95,9 +96,8 @@ class Generation:
         new._batches = self._batches[: since + 1 - FIRST_REVISION]
         new._pasts = {key: past.until(since) for key, past in self._pasts.items()}
         new._keys = self._keys[:]
-        for at, revision in self._acknowledged:
-            if revision <= since:
-                new._note(at, revision)
+        new._acknowledged = [(at, revision) for at, revision in self._acknowledged if revision <= since]
+        new._highest = list(accumulate((revision for _, revision in new._acknowledged), max))
         return new
 
     def add(self, revision: int, changes: Sequence[Change]) -> None:
@@ -139,7 +139,11 @@ class Generation:
 
     def acknowledged(self, revision: int, at: float) -> None:
         """A write was acknowledged."""
-        self._note(at, revision)
+        index = bisect_right(self._acknowledged, (at, revision))
+        self._acknowledged.insert(index, (at, revision))
+        del self._highest[index:]  # nearly always at the end
+        for _, each in self._acknowledged[index:]:
+            self._highest.append(max(each, self._highest[-1] if self._highest else 0))
         self._first_own = at if self._first_own is None else min(self._first_own, at)
 
     def acknowledged_before(self, at: float) -> int:
@@ -150,13 +154,6 @@ class Generation:
     def wrote_before(self, at: float) -> bool:
         """Whether a write of this generation's own was acknowledged before `at`."""
         return self._first_own is not None and self._first_own < at
-
-    def _note(self, at: float, revision: int) -> None:
-        index = bisect_right(self._acknowledged, (at, revision))
-        self._acknowledged.insert(index, (at, revision))
-        del self._highest[index:]  # nearly always at the end
-        for _, each in self._acknowledged[index:]:
-            self._highest.append(max(each, self._highest[-1] if self._highest else 0))
 
     def _event(self, revision: int, change: Change) -> Event:
         key, kv, told = change

@@ -91,7 +91,7 @@ class Rude:
         way = draw.random()
         if way < 0.4:
             request = f"GET {query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-            connection.write(request[: draw.randint(0, len(request))])
+            await connection.send(request[: draw.randint(0, len(request))])
             await scene.pause(*STAY_SECONDS)
             return
         await connection.ask(query)

@@ -37,7 +37,7 @@ class Tally:
     progresses: int = 0
     snapshots: int = 0
     reads: int = 0
-    """Single answers with a state in them: values, snapshots that were asked for alone, status."""
+    """What says how fresh it is: single answers, heads of snapshots, progress lines."""
     resyncs: int = 0
     resumes: int = 0
     """Watches that went on from an earlier one's place."""

@@ -13,7 +13,7 @@ from tests.reliability.answers import Answer
 from tests.reliability.court import Claim
 from tests.reliability.docket import Scene, claim_of
 from tests.reliability.rules import Place, Watch
-from tests.reliability.told import Lines, Malformed, Refusal, Selection, Snapshot, refusal
+from tests.reliability.told import Lines, Malformed, Progress, Refusal, Selection, Snapshot, refusal
 from tests.reliability.wire import READ_BYTES, Connection, Cut, target
 
 HEARTBEATS_MS = (200, 500, 1000, 5000)
@@ -29,6 +29,9 @@ DOZE_SECONDS = (5.0, 40.0)
 
 AWAKE_SECONDS = (1.0, 5.0)
 """Then it reads as fast as it can, for so long."""
+
+QUIET_SECONDS = 0.1
+"""A daemon that has anything left to send to a reader who has read everything does so before that."""
 
 Manner = Literal["steady", "fickle", "slow"]
 
@@ -79,7 +82,7 @@ class Watcher:
             await connection.ask(query, headers)
             claim = claim_of(self._name, asked, connection.headers)
             if connection.status != 200:
-                await self._refused(connection, claim)
+                await self._refused(connection, claim, place)
                 return
             self._scene.processes.served(connection.pid, claim.at)
             self._scene.docket.answer(Answer(claim))
@@ -156,21 +159,28 @@ class Watcher:
             watch.hear(told, at)
             self._place = watch.heard_place
             if isinstance(told, Snapshot):
-                claim = Claim(self._name, at, asked, told.epoch, told.revision, told.state, told.age_ms)
-                self._scene.docket.answer(Answer(claim))
-            elif (
-                self._habit.events
-                and self._place
-                and event_id != f"{self._place.epoch}/{self._place.revision}"
-            ):
-                self._violated("resumable", f"the event's id is {event_id!r}", f"this is {self._place}")
+                self._claim(told, told.epoch, at, asked)
+            elif self._place:
+                self._check_id(event_id, self._place)
+                # Nothing was under way at `empty_at`: this was said later, as if it had been asked for then.
+                if isinstance(told, Progress) and at - connection.empty_at > QUIET_SECONDS:
+                    self._claim(told, self._place.epoch, at, connection.empty_at)
 
-    async def _refused(self, connection: Connection, claim: Claim) -> None:
+    def _claim(self, told: Progress | Snapshot, epoch: str, at: float, asked: float) -> None:
+        claim = Claim(self._name, at, asked, epoch, told.revision, told.state, told.age_ms)
+        self._scene.docket.answer(Answer(claim))
+
+    def _check_id(self, event_id: str, place: Place) -> None:
+        """The event's id is what the reader would resume from."""
+        if self._habit.events and event_id != f"{place.epoch}/{place.revision}":
+            self._violated("resumable", f"the event's id is {event_id!r}", f"this is {place}")
+
+    async def _refused(self, connection: Connection, claim: Claim, place: Place | None) -> None:
         error = refusal(_document(await connection.body()))
-        if self._place is None:
+        if place is None:
             self._scene.processes.refused(connection.pid, claim, error)
         else:
-            self._scene.processes.resume_refused(connection.pid, claim, error, self._place, self._told_by)
+            self._scene.processes.resume_refused(connection.pid, claim, error, place, self._told_by)
         if claim.epoch:
             self._scene.docket.answer(Answer(claim))
         if error.code == "compacted":

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET
+from time import monotonic
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 READ_BYTES = 1 << 16
-HEAD_BYTES = 1 << 12
-"""More than the head of an answer has."""
 
 
 class Cut(Exception):
@@ -35,36 +34,46 @@ def target(call: str, /, **parameters: object) -> str:
 class Connection:
     """One connection; one answer after the other. `sip`: bytes that are taken at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sip: int) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, connection: socket.socket, sip: int) -> None:
+        self._socket = connection
         self._sip = sip
+        self._received = bytearray()
         self._length = 0  # what is left of the answer or of its chunk
         self._chunked = False
         self._ended = True
         self._lines: deque[bytes] = deque()
         self._begun = bytearray()
-        credentials = writer.get_extra_info("socket").getsockopt(
-            SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i")
-        )
+        credentials = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i"))
         self.pid: int = struct.unpack("3i", credentials)[0]
         """Of the process at the other end."""
         self.status = 0
         self.headers: dict[str, str] = {}
         """Their names in lower case."""
+        self.empty_at = 0.0
+        """When nothing more was there to be read, the last time: what was read later was sent later."""
 
     @classmethod
     async def open(cls, path: Path, sip: int = READ_BYTES) -> Self:
         """Connect; OSError when nobody listens."""
-        return cls(*await asyncio.open_unix_connection(str(path), limit=max(sip, HEAD_BYTES)), sip)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, str(path))
+            return cls(connection, sip)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def send(self, data: bytes) -> None:
+        """Send anything; OSError."""
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
     async def ask(self, target: str, headers: Mapping[str, str] | None = None) -> None:
         """Send a request, and read the head of the answer; Cut, OSError."""
         fields = {"Host": "localhost", **(headers or {})}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        self._writer.write(f"GET {target} HTTP/1.1\r\n{head}\r\n".encode())
-        await self._writer.drain()
-        status, *lines = (await self._until(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+        await self.send(f"GET {target} HTTP/1.1\r\n{head}\r\n".encode())
+        status, *lines = (await self._until(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         self.status = int(status.split(" ", 2)[1])
         self.headers = {
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
@@ -74,7 +83,7 @@ class Connection:
         self._ended = not self._chunked and not self._length
 
     async def piece(self) -> bytes:
-        """A piece of the body, `sip` bytes at most; empty at its proper end. Cut, OSError."""
+        """A piece of the body; empty at its proper end. Cut, OSError."""
         if self._ended:
             return b""
         if self._chunked and not self._length:
@@ -83,9 +92,10 @@ class Connection:
                 await self._until(b"\r\n")
                 self._ended = True
                 return b""
-        piece = await self._reader.read(min(self._length, self._sip))
-        if not piece:
-            raise Cut("in the middle of an answer")
+        if not self._received:
+            await self._receive()
+        piece = bytes(self._received[: self._length])
+        del self._received[: self._length]
         self._length -= len(piece)
         if not self._length:
             if self._chunked:
@@ -117,19 +127,28 @@ class Connection:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def write(self, data: bytes) -> None:
-        """Send anything."""
-        self._writer.write(data)
-
     def close(self) -> None:
         """Hang up at once."""
-        self._writer.transport.abort()
+        self._socket.close()
 
     async def _until(self, mark: bytes) -> bytes:
+        """What comes before `mark`, which is taken away too."""
+        while (end := self._received.find(mark)) < 0:
+            await self._receive()
+        before = bytes(self._received[:end])
+        del self._received[: end + len(mark)]
+        return before
+
+    async def _receive(self) -> None:
         try:
-            return await self._reader.readuntil(mark)
-        except asyncio.IncompleteReadError as error:
-            raise Cut(f"before {mark!r}: {error.partial!r}") from error
+            data = self._socket.recv(self._sip)
+            await asyncio.sleep(0)  # a flood shall not keep the others from reading
+        except BlockingIOError:
+            self.empty_at = monotonic()
+            data = await asyncio.get_running_loop().sock_recv(self._socket, self._sip)
+        if not data:
+            raise Cut(f"after {bytes(self._received[-100:])!r}")
+        self._received += data
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,8 +157,6 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
 
 
 def _text(value: object) -> str:
