@@ -21,6 +21,8 @@ from tests.reliability.doctored import (
     claim_progress,
     double_a_batch,
     drop_a_batch,
+    hide_the_age_of_a_progress,
+    hide_the_age_of_an_answer,
     renumber_a_key,
 )
 from tests.reliability.history import History
@@ -167,6 +169,23 @@ async def test_one_lie_is_caught(
         assert doctored
         await trial.write_until(lambda: doctored.told.is_set() and trial.tally.violations)
     assert {violation.rule for violation in trial.tally.violations} <= rules
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [hide_the_age_of_an_answer, hide_the_age_of_a_progress],
+    ids=lambda of: getattr(of, "__name__", ""),
+)
+async def test_a_false_age_is_caught(trial: Trial, lie: Lie, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon sees nothing of what is written; how old its state is, it may not hide."""
+    for inattentive in ("SILENT", "RUDE", "FICKLE", "SLOW"):
+        monkeypatch.setattr(f"tests.reliability.readers.{inattentive}", 0)
+    async with trial.read(lie) as doctored:
+        assert doctored
+        trial.road.black_hole()
+        await trial.write_until(lambda: doctored.told.is_set() and trial.tally.violations)
+        trial.road.let_through()
+    assert {violation.rule for violation in trial.tally.violations} == {"age"}
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
