@@ -151,13 +151,15 @@ def test_a_probe_ends_the_quarantine_but_only_a_call_makes_the_next_one_short() 
 
 def test_the_first_that_is_well_again_is_asked() -> None:
     """While all others are still in quarantine; later ones change nothing."""
-    endpoints = drawn(URLS[0])
-    for url in URLS:
-        fail(endpoints, url, 0.0)
-    assert passes(endpoints, URLS[1], 1.0)
-    assert endpoints.current.url == URLS[1]
-    assert passes(endpoints, URLS[2], 2.0)
-    assert endpoints.current.url == URLS[1]
+    for first in URLS:
+        endpoints = drawn(URLS[0])
+        for url in URLS:
+            fail(endpoints, url, 0.0)
+        assert passes(endpoints, first, 1.0)
+        assert endpoints.current.url == first
+        for url in URLS:
+            assert passes(endpoints, url, 2.0) is (url != first)
+        assert endpoints.current.url == first
 
 
 def test_home_is_where_everybody_goes_when_it_has_been_well_for_long() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -250,6 +251,36 @@ def guard(etcd: Etcd, prefix: str) -> None:
         etcd.ask("/auth/user/grant", {"user": name, "role": role})
     etcd.ask("/auth/role/grant", {"name": "reading", "perm": permission})
     etcd.ask("/auth/enable", {})
+
+
+async def test_an_endpoint_to_avoid_is_avoided_once(connect: Connect) -> None:
+    """Several mirrors find out that it lags, one after the other; where nothing else is left, each counts."""
+    gateway = connect("http://127.0.0.1:1", "http://127.0.0.1:2")
+    home = gateway.endpoints.current
+    for _ in range(3):
+        gateway.avoid(home.url, "it lags")
+    assert (home.failures, home.error) == (1, "it lags")
+    other = gateway.endpoints.current
+    assert other is not home
+    for _ in range(10):
+        current = gateway.endpoints.current
+        before = current.failures
+        gateway.avoid(current.url, "it lags")
+        assert current.failures == before + 1
+
+
+async def test_where_connections_come_to_nothing_a_watch_is_tried_only_once(connect: Connect) -> None:
+    """Packets that are dropped: another kind of request would not be heard either."""
+    with socket.socket() as deaf, socket.socket() as filling:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        filling.connect(deaf.getsockname())  # the queue is full now: the kernel drops what else comes
+        gateway = connect(f"http://127.0.0.1:{deaf.getsockname()[1]}", connect=1.5)
+        gateway.endpoints.current.prefix = "/v3"
+        begin = asyncio.get_running_loop().time()
+        with pytest.raises(Unreachable, match="no connection in time"):
+            await opened(gateway)
+        assert 1.4 < asyncio.get_running_loop().time() - begin < 2.9
 
 
 async def test_everything_goes_home_when_home_has_been_well_for_long(
