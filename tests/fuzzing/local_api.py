@@ -111,6 +111,8 @@ class _House:
     def told(self, pieces: Sequence[bytes]) -> bytes:
         """What comes back when `pieces` are sent, and read, one after the other; fails on any accident."""
         self.accidents.aiohttp_failed = False
+        self.accidents.seen.clear()
+        self.stand.accidents.clear()
         with capture_logs() as logged:
             received = self.stand.loop.run_until_complete(
                 asyncio.wait_for(self._dialogue(pieces), REQUEST_SECONDS)
