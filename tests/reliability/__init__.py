@@ -1,15 +1,30 @@
 """The reliability test: everything that two hundred readers are told is held against the truth.
 
-Real etcd, a real daemon, faults. No code of syncd is used here: what is judged must not be the judge.
+A real cluster, a real daemon, faults. No code of syncd is used on the judge's side: what is judged must not
+be the judge.
 
-    history   what etcd did, generation by generation
+The truth
+    history   what etcd did, generation by generation                        (pure)
     judge     watches every member, and writes the history
-    epochs    which generation an epoch of syncd's belongs to
-    told      syncd's lines and headers as values
-    rules     what a watch may be told
-    answers   what a single read may be answered
+    epochs    which generation an epoch of syncd's belongs to                (pure)
+
+The readers
     wire      HTTP/1.1 on the Unix socket, as small as it gets
-    watchers  readers of watches;  pollers: of single reads;  nuisances: those who never read, or hang up
-    readers   all of them together, and the court that judges what they were told
+    told      syncd's lines as values                                        (pure)
+    watchers  those who watch;  pollers: who ask;  nuisances: who never read, or hang up
+    readers   all of them together
+
+The court
+    rules     what a watch may be told;  answers: what a single read may be answered;
+    court     what both need                                                 (all pure)
+    docket    what waits to be judged
     tally     what was counted, and what was wrong
+
+The stage
+    stage     the cluster (members, peers), the daemon (lives, shifted), and the writer
+    faults    what befalls them (kinds of it), and schedule: when            (schedule is pure)
+    chaos     all of it together, the command; report: what it says
+
+For tests of the court: script writes a history by hand, dialogue tells it as syncd should, mutants spoil that,
+doctored spoils what a real daemon tells.
 """
