@@ -25,6 +25,6 @@ The stage
     faults    what befalls them (kinds of it), and schedule: when            (schedule is pure)
     chaos     all of it together, the command; report: what it says
 
-For tests of the court: script writes a history by hand, dialogue tells it as syncd should, mutants spoil that,
-doctored spoils what a real daemon tells.
+For tests of the court: script writes a history by hand, dialogue tells it as syncd should, mutants spoil
+that, and doctored spoils what a real daemon tells.
 """
