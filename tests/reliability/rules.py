@@ -34,6 +34,10 @@ SILENCE_SECONDS = 10.0
 """How much later than due a line may come: the machine is busy. A forgotten watch is silent for ever."""
 
 
+Change = tuple[bytes, Record | None]
+"""A key, and what it holds now."""
+
+
 class Place(NamedTuple):
     """Everything up to `revision` of `epoch` was told."""
 
@@ -63,7 +67,7 @@ class Watch:
         self._progress = 0
         self._heard_at: float | None = None
         # What the batch at the place changed, if it was one.
-        self._last: frozenset[tuple[bytes, Record | None]] = frozenset()
+        self._last: frozenset[Change] = frozenset()
 
     @property
     def heard_place(self) -> Place | None:
@@ -150,7 +154,7 @@ class Watch:
     def _compare(self, told: Batch, true: list[Event], at: float) -> None:
         heard, happened = [(e.key, e.kv) for e in told.events], [(e.key, e.kv) for e in true]
         if heard != happened or not heard:
-            self._violated(self._difference(told, heard, happened), told, true or "nothing of interest", at)
+            self._violated(self._broken(heard, happened), told, true or "nothing of interest", at)
             return
         for event, real in zip(told.events, true, strict=True):
             if event.revision != told.revision:
@@ -158,12 +162,8 @@ class Watch:
             if event.prev != (prev := real.prev if self._selection.prev_kv else None):
                 self._violated("prev_kv", event, prev, at)
 
-    def _difference(
-        self,
-        told: Batch,
-        heard: list[tuple[bytes, Record | None]],
-        happened: list[tuple[bytes, Record | None]],
-    ) -> str:
+    def _broken(self, heard: list[Change], happened: list[Change]) -> str:
+        """The rule that was broken where `heard` is not what `happened`."""
         if not heard or any(not self._wants(key, kv) for key, kv in heard):
             return "filter"
         if len(set(heard)) < len(heard):
@@ -196,8 +196,8 @@ class Watch:
         if told.epoch == place.epoch and told.revision < place.revision:
             self._violated("bookmarkable", told, f"{place.revision} was told before", at)
         prefix = self._selection.prefix
-        was, is_ = before.state(prefix, place.revision), after.state(prefix, told.revision)
-        for wrong in self._unlike(told, was, is_):
+        then, now = before.state(prefix, place.revision), after.state(prefix, told.revision)
+        for wrong in self._unlike(told, then, now):
             self._violated("resync", told, wrong, at, told.epoch)
         for event in told.events:
             # What is left out is no lie: the daemon may not know any more what it told this reader.
@@ -205,7 +205,7 @@ class Watch:
                 continue
             # With a filter, the reader was not told of all that happened to a key.
             held = (
-                was.get(event.key)
+                then.get(event.key)
                 if self._selection.only is None
                 else before.record(event.key, prev.mod_revision)
             )
@@ -215,23 +215,23 @@ class Watch:
         self._move(told.epoch, told.revision)
         return True
 
-    def _unlike(self, told: Batch, was: dict[bytes, Record], is_: dict[bytes, Record]) -> Iterable[str]:
-        """How what `told` makes of what `was` differs from what `is_`."""
+    def _unlike(self, told: Batch, then: dict[bytes, Record], now: dict[bytes, Record]) -> Iterable[str]:
+        """What is wrong if a reader that held `then` is told `told` and shall hold `now`."""
         said = {event.key: event.kv for event in told.events}
         if len(said) < len(told.events):
             yield "a key twice"
         for event in told.events:
             if not self._wants(event.key, event.kv):
                 yield f"{event} was not asked for"
-            elif event.kv != is_.get(event.key):
-                yield f"{event.key!r} is {is_.get(event.key)}"
+            elif event.kv != now.get(event.key):
+                yield f"{event.key!r} is {now.get(event.key)}"
         if self._selection.only != "delete":
-            for key, record in is_.items():
-                if was.get(key) != record and key not in said:
+            for key, record in now.items():
+                if then.get(key) != record and key not in said:
                     yield f"{record} is new and was left out"
         if self._selection.only != "put":
-            for key in was:
-                if key not in is_ and key not in said:
+            for key in then:
+                if key not in now and key not in said:
                     yield f"{key!r} is gone and was left out"
 
     def _nothing_missed(self, generation: Generation, until: int, told: Batch | Progress, at: float) -> None:
@@ -248,9 +248,7 @@ class Watch:
         only = self._selection.only
         return key.startswith(self._selection.prefix) and (only is None or (kv is None) == (only == "delete"))
 
-    def _move(
-        self, epoch: str, revision: int, last: frozenset[tuple[bytes, Record | None]] = frozenset()
-    ) -> None:
+    def _move(self, epoch: str, revision: int, last: frozenset[Change] = frozenset()) -> None:
         if epoch != self._place.epoch:
             self._progress = 0
         self._place, self._last, self._resumed = Place(epoch, revision), last, False
