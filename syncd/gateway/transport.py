@@ -6,9 +6,11 @@ import asyncio
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 
 from syncd.config import Etcd
 from syncd.gateway.credentials import Credentials
@@ -32,6 +34,17 @@ READ_BUFFER = 1 << 20
 """Bytes read ahead before the socket is left to wait; aiohttp's 64 KiB would make a page many wake-ups."""
 
 
+class _Request(aiohttp.ClientRequest):
+    """aiohttp's; a task of its own writes the body, and nobody takes the error of one that cannot begin."""
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """As ever. Whoever waits for the answer learns from the connection itself that it was lost."""
+        with suppress(aiohttp.ClientConnectionResetError):
+            await super().write_bytes(writer, conn, content_length)
+
+
 class Transport:
     """One aiohttp session for all calls and streams to etcd."""
 
@@ -42,6 +55,7 @@ class Transport:
             connector=aiohttp.TCPConnector(limit=0),
             # Deadlines are set per call; aiohttp's own total of 300 s would cut every watch.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=etcd.timeouts.connect),
+            request_class=_Request,
             # Nothing to decompress: etcd does not compress, and a proxy that did would buffer the watch.
             headers={"Accept-Encoding": "identity"},
             auto_decompress=False,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
+import aiohttp
 import pytest
 
 from syncd.gateway import (
@@ -271,3 +274,25 @@ async def test_a_slow_answer_may_take_its_time_but_a_trickle_may_not(
         monkeypatch.setattr("syncd.gateway.transport.SLOWEST", 200 << 10)
         with pytest.raises(Unreachable, match="too slow a one"):
             await gateway.range_page(KEYS, limit=100, revision=0)
+
+
+async def test_a_connection_lost_before_anything_was_written_leaves_nothing_behind(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for the answer is told; no task of the HTTP library ends with an error nobody takes."""
+    unheeded: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheeded.append(context))
+    write = aiohttp.ClientRequest.write_bytes
+
+    async def write_too_late(request: Any, writer: Any, conn: Any, length: int | None = None) -> None:
+        conn.transport.abort()
+        await write(request, writer, conn, length)
+
+    async with fake_gateway({RANGE: PAGE}) as fake, asyncio.timeout(SOON):
+        gateway = connect(fake.url, duplex="on")
+        await gateway.revision(KEYS)
+        monkeypatch.setattr(aiohttp.ClientRequest, "write_bytes", write_too_late)
+        with pytest.raises(Unreachable):
+            await gateway.watch(KEYS, 1).__aenter__()
+        gc.collect()
+        assert not unheeded
