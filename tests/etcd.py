@@ -100,7 +100,7 @@ class Etcd(Calls):
         self._reserved = (_reserve_port(), _reserve_port())
         self._process: subprocess.Popen[bytes] | None = None
         port, peer_port = (s.getsockname()[1] for s in self._reserved)
-        self.peer_url = f"http://127.0.0.1:{peer_port}"
+        self.peer_url = self.advertised_peer_url = f"http://127.0.0.1:{peer_port}"
         self.initial_cluster = f"{name}={self.peer_url}"
         self.cluster_token = self.peer_url
         super().__init__(port, "/v3beta" if self._is_below(3, 4) else "/v3", tls)
@@ -208,6 +208,20 @@ class Etcd(Calls):
         if new_cluster_id:
             self.cluster_token += "'"
 
+    def restore(self, snapshot: Path, *, new_cluster_id: bool = False) -> None:
+        """Go back to a file that `etcdctl snapshot save` wrote; etcd must be stopped, as for `wipe`."""
+        self.wipe(new_cluster_id=new_cluster_id)
+        self.etcdctl(
+            "snapshot",
+            "restore",
+            str(snapshot),
+            f"--data-dir={self.directory / 'data'}",
+            f"--name={self.name}",
+            f"--initial-advertise-peer-urls={self.advertised_peer_url}",
+            f"--initial-cluster={self.initial_cluster}",
+            f"--initial-cluster-token={self.cluster_token}",
+        )
+
     def close(self) -> None:
         """End the process if there is one, give the ports back, remove the directory; may be called twice."""
         if self._process is not None:
@@ -253,7 +267,7 @@ class Etcd(Calls):
             "listen-client-urls": self.endpoint,
             "advertise-client-urls": self.endpoint,
             "listen-peer-urls": self.peer_url,
-            "initial-advertise-peer-urls": self.peer_url,
+            "initial-advertise-peer-urls": self.advertised_peer_url,
             "initial-cluster": self.initial_cluster,
             "initial-cluster-token": self.cluster_token,
             "heartbeat-interval": "10",  # ms; one member alone waits an election out before it serves
@@ -286,13 +300,23 @@ class Cluster:
         patient = ("--heartbeat-interval=50", "--election-timeout=500")
         self.members = tuple(Etcd(version, (*patient, *flags), name=f"member{i}") for i in range(size))
         for member in self.members:
-            member.initial_cluster = ",".join(f"{m.name}={m.peer_url}" for m in self.members)
             member.cluster_token = self.members[0].peer_url
+        self.advertise([member.peer_url for member in self.members])
 
     @property
     def endpoints(self) -> list[str]:
         """The client URLs of all members, as they stand in syncd's configuration."""
         return [member.endpoint for member in self.members]
+
+    def advertise(self, peer_urls: Sequence[str]) -> None:
+        """Have the members reach each other at these URLs, such as proxies', instead of their own.
+
+        Only before the first start, or that after a wipe: etcd remembers.
+        """
+        for member, url in zip(self.members, peer_urls, strict=True):
+            member.advertised_peer_url = url
+        for member in self.members:
+            member.initial_cluster = ",".join(f"{m.name}={m.advertised_peer_url}" for m in self.members)
 
     def start(self) -> Self:
         """Start all members, and return when all serve."""

@@ -3,17 +3,22 @@
 async with Proxy(etcd.port) as proxy:
     ...  # talk to proxy.url
     proxy.cut()  # every connection is reset
+    proxy.cut_after(1000)  # the same, in the middle of whatever the 1,000th byte from the server belongs to
     proxy.black_hole()  # connections stay open, and no byte comes through in either direction
-    proxy.let_through()  # what was held back flows on, as after a lost route has come back
+    proxy.slow_down(1 << 10)  # 1 KiB a second
     proxy.refuse()  # cuts what is open, and everything new at once
+    proxy.let_through()  # all is well again; what was held back flows on, as after a lost route has come back
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Self
 
 CHUNK = 1 << 16
+PIECES_A_SECOND = 8
+"""Writes on a slow connection: so many that it flows, so few that the event loop has time for others."""
 
 
 class Proxy:
@@ -27,6 +32,9 @@ class Proxy:
         self._passing = asyncio.Event()
         self._passing.set()
         self._refusing = False
+        self._rate: int | None = None
+        self._full_speed = asyncio.Event()
+        self._cut_in: int | None = None
         self.port = 0
         self.connections = 0
         """Connections accepted so far."""
@@ -50,19 +58,34 @@ class Proxy:
         for writer in tuple(self._open):
             writer.transport.abort()
 
+    def cut_after(self, count: int) -> None:
+        """Reset every open connection once `count` more bytes, at least one, were passed on to clients."""
+        self._cut_in = count
+
     def black_hole(self) -> None:
         """Stop passing on, without closing anything: new connections are accepted, and left alone too."""
         self._passing.clear()
 
+    def slow_down(self, rate: int) -> None:
+        """Pass on no more than `rate` bytes a second, in each direction of each connection."""
+        self._rate = rate
+        self._full_speed.clear()
+
     def let_through(self) -> None:
         """Pass on again, beginning with what waits."""
         self._refusing = False
+        self._rate = self._cut_in = None
+        self._full_speed.set()
         self._passing.set()
 
     def refuse(self) -> None:
         """Reset open connections, and each new one as soon as it is there."""
         self._refusing = True
         self.cut()
+
+    def allows(self, chunk: bytes, onward: asyncio.StreamWriter) -> bool:
+        """Whether `chunk`, from a client, may go to the server through `onward`; else the connection ends."""
+        return True
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -109,15 +132,40 @@ class Proxy:
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, up: bool) -> None:
         try:
             while chunk := await source.read(CHUNK):
-                await self._passing.wait()
-                target.write(chunk)
-                await target.drain()
-                if up:
-                    self.bytes_up += len(chunk)
-                else:
-                    self.bytes_down += len(chunk)
+                while chunk:
+                    await self._passing.wait()
+                    size = self._passable(len(chunk), up=up)
+                    piece, chunk = chunk[:size], chunk[size:]
+                    if up and not self.allows(piece, target):
+                        target.transport.abort()
+                        return
+                    target.write(piece)
+                    await target.drain()
+                    self._passed(size, up=up)
+                    if self._rate:
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._full_speed.wait(), size / self._rate)
             await self._passing.wait()
             if target.can_write_eof():
                 target.write_eof()
         except OSError:  # one side is gone, so the other goes too
             target.transport.abort()
+
+    def _passable(self, size: int, *, up: bool) -> int:
+        """How many of `size` bytes may go on now."""
+        if self._rate:
+            size = min(size, max(self._rate // PIECES_A_SECOND, 1))
+        if self._cut_in and not up:
+            size = min(size, self._cut_in)
+        return size
+
+    def _passed(self, size: int, *, up: bool) -> None:
+        if up:
+            self.bytes_up += size
+            return
+        self.bytes_down += size
+        if self._cut_in is not None:
+            self._cut_in -= size
+            if self._cut_in <= 0:
+                self._cut_in = None
+                self.cut()

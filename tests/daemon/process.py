@@ -28,6 +28,7 @@ from tests.serve.local import Answer, Stream, ask, target, wait_until
 
 STOP_SECONDS = 10.0
 HEARTBEAT = "1s"  # the default of 5 s would make every test of staleness wait for it
+MODULE = "syncd.cli"
 
 Settings = dict[str, Any]
 
@@ -45,6 +46,7 @@ class Daemon:
         prefixes: Sequence[str] = ("/",),
         settings: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        module: str = MODULE,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="syncd-"))
         self.config = self.directory / "config.yaml"
@@ -52,6 +54,7 @@ class Daemon:
         self.log_file = self.directory / "log"
         self.output_file = self.directory / "output"
         self.environment = dict(environment or {})
+        self._module = module
         self.settings: Settings = {
             "etcd": {
                 "endpoints": [endpoints] if isinstance(endpoints, str) else list(endpoints),
@@ -84,7 +87,7 @@ class Daemon:
         assert self._process is None, "runs already"
         with self.log_file.open("ab") as log, self.output_file.open("ab") as output:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command(self.config)],
+                ["setpriv", "--pdeathsig", "KILL", "--", *command(self.config, self._module)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
@@ -210,6 +213,6 @@ class Daemon:
         return self._process
 
 
-def command(config: Path) -> list[str]:
-    """The command line of a daemon."""
-    return [sys.executable, "-m", "syncd.cli", "run", "-c", str(config)]
+def command(config: Path, module: str = MODULE) -> list[str]:
+    """The command line of a daemon; `module` may be another one that understands syncd's arguments."""
+    return [sys.executable, "-m", module, "run", "-c", str(config)]

@@ -1,0 +1,200 @@
+"""The reliability test as a whole: stage, judge, readers and faults, run together for a while; the command.
+
+Everything runs in this one process, beside the real etcd and the real daemon. First the faults end, then the
+writer, then the readers, and last the judge, who must have seen all that they were told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from itertools import takewhile
+from pathlib import Path
+from time import monotonic
+
+from tests.etcd import reason_missing
+from tests.reliability.faults import faults_for, play
+from tests.reliability.history import History
+from tests.reliability.judge import Judge
+from tests.reliability.kinds import Kind
+from tests.reliability.readers import Readers
+from tests.reliability.report import Report
+from tests.reliability.schedule import Round, rounds
+from tests.reliability.stage import (
+    HEARTBEAT,
+    ROOT,
+    ROOT_PASSWORD,
+    NotRecoveredError,
+    Stage,
+    guarded_cluster,
+)
+from tests.reliability.tally import Tally
+
+VERSION = "3.5.30"
+MINUTES = 10.0
+
+PEACE = 2.2 * HEARTBEAT
+"""Seconds between two rounds: a daemon that was never well for two heartbeats backs off longer and longer."""
+
+
+class Chaos:
+    """One run: `await run()` once, then look at `report`."""
+
+    def __init__(self, version: str, seed: int, only: Collection[str] = ()) -> None:
+        self.report = Report(version, seed, Tally())
+        self._history = History()
+        self._kinds = chosen(version, only)
+        self._keep: Path | None = None
+
+    async def run(self, seconds: float) -> None:
+        """Make faults for about so long, a whole number of rounds; then judge everything."""
+        seed, tally, history = self.report.seed, self.report.tally, self._history
+        cluster = guarded_cluster(self.report.version)
+        judge = Judge(history, cluster.endpoints, cluster.members[0].api_prefix, ROOT, ROOT_PASSWORD)
+        began = monotonic()
+        async with Stage(cluster, history, judge, random.Random(seed)) as stage:
+            readers = Readers(history, stage.daemon.socket, random.Random(seed), tally, heartbeat=HEARTBEAT)
+            try:
+                async with _running(judge.run(), "judge"), _running(readers.run(), "readers"):
+                    async with _running(stage.writer.run(), "writer"):
+                        await stage.recovered()
+                        until = monotonic() + seconds
+                        schedule = rounds(self._kinds, seed)
+                        for planned in takewhile(lambda _: monotonic() < until, schedule):
+                            await self._round(stage, planned)
+                    await judge.caught_up(await stage.members.revision())
+            finally:
+                self._conclude(stage, monotonic() - began)
+                if not self.report.ok or sys.exc_info()[1]:
+                    self._keep_evidence(stage)
+
+    @property
+    def evidence(self) -> Path | None:
+        """Where the logs of a failed run are."""
+        return self._keep
+
+    async def _round(self, stage: Stage, planned: Round) -> None:
+        report = self.report
+        names = [fault.kind.name for fault in planned.faults]
+        began = monotonic()
+        await play(stage, planned)
+        healed = monotonic()
+        report.rounds += 1
+        report.faults.update(names)
+        try:
+            await stage.recovered()
+        except NotRecoveredError as error:
+            self._violated(
+                "recovers", f"after {', '.join(names)}: {error}", "etcd is well, and can be reached"
+            )
+            await stage.kill_daemon()  # so that the rest of the run is worth something
+            await stage.start_daemon()
+        recovery = monotonic() - healed
+        report.recoveries.append(recovery)
+        await stage.ready()
+        await asyncio.sleep(PEACE)
+        say(
+            f"{planned.number:4} {healed - began:5.1f} s, live after {recovery:4.1f} s; "
+            f"{report.tally.events} events judged, {len(report.tally.violations)} violations; "
+            f"{', '.join(names)}"
+        )
+
+    def _conclude(self, stage: Stage, seconds: float) -> None:
+        report, lives = self.report, stage.lives
+        report.seconds = seconds
+        report.generations = self._history.generation + 1
+        report.revisions = sum(
+            self._history.of(number).head for number in range(self._history.generation + 1)
+        )
+        report.written, report.refused = stage.writer.written, stage.writer.failed
+        report.processes, report.peak_bytes = lives.processes, lives.peak_bytes
+        report.full_reads = lives.total("full_reads")
+        report.reconnects = lives.total("watch_reconnects")
+        for text in strange(stage.daemon.log_text()):
+            self._violated("log", text, "nothing is logged as an error that the daemon has an answer to")
+
+    def _violated(self, rule: str, told: str, true: str) -> None:
+        self.report.tally.violated(rule, "the run itself", told, true, monotonic(), "", 0)
+
+    def _keep_evidence(self, stage: Stage) -> None:
+        self._keep = Path(tempfile.mkdtemp(prefix="syncd-chaos-"))
+        shutil.copy(stage.daemon.log_file, self._keep / "syncd.log")
+        for member in stage.cluster.members:
+            shutil.copy(member.log, self._keep / f"{member.name}.log")
+        (self._keep / "report.txt").write_text(f"{self.report}\n")
+        (self._keep / "violations.txt").write_text(
+            "\n\n".join(str(violation) for violation in self.report.tally.violations)
+        )
+
+
+def chosen(version: str, only: Collection[str]) -> list[Kind]:
+    """The kinds for a version; with `only`, those whose names contain one of these. ValueError for none."""
+    kinds = list(faults_for(version))
+    found = [kind for kind in kinds if not only or any(text in kind.name for text in only)]
+    if not found:
+        raise ValueError(f"no kind of fault is called so; there are: {', '.join(k.name for k in kinds)}")
+    return found
+
+
+def strange(log: str) -> list[str]:
+    """What in the daemon's log nobody had thought of: tracebacks, errors, lines that are no JSON."""
+    return [
+        line
+        for line in log.splitlines()
+        if "Traceback" in line
+        or '"level":"error"' in line.replace(": ", ":")
+        or '"level":"critical"' in line.replace(": ", ":")
+        or not line.startswith("{")
+    ]
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit code."""
+    parser = argparse.ArgumentParser(prog="tests/chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="repeats a run's schedule")
+    parser.add_argument("--version", default=VERSION, help=f"etcd's; {VERSION} by default")
+    parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="parts of the names of faults")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the report as JSON")
+    arguments = parser.parse_args(argv)
+    if reason := reason_missing(arguments.version):
+        parser.error(f"no etcd {arguments.version}: {reason}")
+    try:
+        chaos = Chaos(arguments.version, arguments.seed, arguments.only)
+    except ValueError as error:
+        parser.error(str(error))
+    say(f"seed {arguments.seed}, etcd {arguments.version}, {arguments.minutes:g} minutes")
+    try:
+        asyncio.run(chaos.run(60 * arguments.minutes))
+    finally:
+        print(chaos.report)
+        if chaos.evidence:
+            print(f"the logs are in {chaos.evidence}")
+        if arguments.json:
+            arguments.json.write_text(chaos.report.as_json())
+    return 0 if chaos.report.ok else 1
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    """Run `work` beside what is inside, and cancel it after; when it fails, so does what is inside."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work, name=name)
+        yield
+        task.cancel()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

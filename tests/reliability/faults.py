@@ -1,0 +1,36 @@
+"""All kinds of faults, and how one of them happens."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from tests.etcd import available
+from tests.reliability.faults_data import DATA
+from tests.reliability.faults_network import NETWORK
+from tests.reliability.faults_processes import PROCESSES, UPGRADE, UPGRADED
+from tests.reliability.faults_users import USERS
+from tests.reliability.kinds import Faults
+from tests.reliability.schedule import Planned, Round
+from tests.reliability.stage import Stage
+
+FAULTS: Faults = {**PROCESSES, **NETWORK, **DATA, **USERS, **UPGRADE}
+
+
+def faults_for(version: str) -> Faults:
+    """Those that can befall a cluster that begins with this version."""
+    upgradable = version.startswith("3.4.") and UPGRADED in available()
+    return FAULTS if upgradable else {kind: fault for kind, fault in FAULTS.items() if kind not in UPGRADE}
+
+
+async def play(stage: Stage, faults: Round) -> None:
+    """Let a round's faults happen, and return when all of them are healed."""
+    async with asyncio.TaskGroup() as group:
+        for planned in faults.faults:
+            group.create_task(_happen(stage, planned), name=planned.kind.name)
+
+
+async def _happen(stage: Stage, planned: Planned) -> None:
+    await asyncio.sleep(planned.offset)
+    async with FAULTS[planned.kind](stage, random.Random(planned.seed)):
+        await asyncio.sleep(planned.hold)

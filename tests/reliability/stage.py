@@ -1,0 +1,292 @@
+"""Where it all plays: a guarded cluster, a daemon whose only road to it are proxies, and a writer.
+
+    cluster = guarded_cluster("3.5.30")
+    async with Stage(cluster, history, judge, random.Random(1)) as stage:
+        ...  # a fault, and its end
+        seconds = await stage.recovered()
+
+The members reach each other through proxies too, so that one can be cut off from its peers alone. The writer
+is here, but is run by whoever wants writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol, Self
+
+from tests.calls import prefix_end
+from tests.daemon.process import Daemon
+from tests.etcd import Cluster, Etcd
+from tests.proxy import Proxy
+from tests.reliability import shifted
+from tests.reliability.lives import Lives
+from tests.reliability.members import Members, b64
+from tests.reliability.peers import PeerProxy
+from tests.reliability.writer import GROUPS, Acknowledging, Writer
+from tests.serve.local import CutError, target
+
+RANGE = b"/c/"
+ROOT, ROOT_PASSWORD = "root", "sesame"
+USER, ROLE = "syncd", "reading"
+
+TOKEN_SECONDS = 10
+"""How long a token lives that isn't used: so short that most of the daemon's are no longer good."""
+
+HEARTBEAT = 1.0
+REQUEST = 2.0
+HISTORY_EVENTS = 2_000
+PAGE_BYTES = 16 << 10
+"""As small as syncd allows: a full read of a few hundred keys is many pages, and takes a while."""
+
+PATIENCE = 60.0
+"""Seconds until the daemon must have recovered from anything."""
+
+ASK_AGAIN_SECONDS = 0.1
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class NotRecoveredError(Exception):
+    """The daemon did not come so far in time, although nothing keeps it from that."""
+
+
+class History(Acknowledging, Protocol):
+    """What the stage tells of etcd's true history."""
+
+    @property
+    def generation(self) -> int:
+        """The number of the current one, 0 at first."""
+
+    def begin(self, since: int) -> int:
+        """Begin the next generation, which keeps what happened up to `since`."""
+
+
+class Judge(Protocol):
+    """Who watches etcd itself, and must have seen what is about to be lost."""
+
+    async def caught_up(self, revision: int) -> None:
+        """Return when the history is complete up to `revision`."""
+
+
+def guarded_cluster(version: str) -> Cluster:
+    """Three members whose users' tokens are short-lived and cheap."""
+    return Cluster(version, ("--bcrypt-cost=4", f"--auth-token-ttl={TOKEN_SECONDS}"))
+
+
+class Stage:
+    """One cluster and one daemon, from `async with` to its end."""
+
+    def __init__(self, cluster: Cluster, history: History, judge: Judge, draw: random.Random) -> None:
+        self.cluster = cluster
+        self.history = history
+        self.judge = judge
+        self.version = cluster.members[0].version
+        self.members = Members(cluster.members)
+        self.writer = Writer(self.members, history, draw)
+        self.road = [Proxy(member.port) for member in cluster.members]
+        """What the daemon sees of the members, in their order."""
+        self.peers = [PeerProxy(int(member.peer_url.rpartition(":")[2])) for member in cluster.members]
+        self.daemon = Daemon(module=shifted.__name__)
+        self.lives = Lives()
+        self._password = 0
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.callback(self.cluster.close)
+            stack.callback(self.daemon.close)
+            for proxy in (*self.road, *self.peers):
+                await stack.enter_async_context(proxy)
+            await stack.enter_async_context(self.members)
+            self.cluster.advertise([proxy.url for proxy in self.peers])
+            for member in self.cluster.members:
+                member.launch()
+            await self.ready()
+            await self._guard()
+            await self.writer.mark(self.history.generation)
+            self._configure()
+            await self.start_daemon()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # The daemon
+
+    async def start_daemon(self) -> None:
+        """Start the daemon, and return when it answers."""
+        self.daemon.launch()
+        await self.until(self.status, PATIENCE)
+
+    async def kill_daemon(self) -> None:
+        """End the daemon at once."""
+        await self.status()  # its last figures
+        self.daemon.kill()
+
+    async def status(self) -> dict[str, Any] | None:
+        """What the daemon says about itself; None when it doesn't answer."""
+        with suppress(OSError, CutError):
+            status = await asyncio.to_thread(self.daemon.status)
+            self.lives.seen(status)
+            return status
+        return None
+
+    async def watched(self) -> int:
+        """The index of the member that the daemon watches, or else asks."""
+        if (status := await self.status()) is None:
+            return 0
+        current = next(e["url"] for e in status["etcd"]["endpoints"] if e["current"])
+        watching = status["ranges"][0]["endpoint"] or current
+        return next(i for i, proxy in enumerate(self.road) if proxy.url == watching)
+
+    async def recovered(self, patience: float = PATIENCE) -> float:
+        """Wait until the daemon is live at etcd's head of now; how many seconds that took."""
+        began = monotonic()
+        head = await self.members.revision()
+        await self.until(partial(self._is_live_at, head), patience)
+        return monotonic() - began
+
+    async def until(self, condition: Callable[[], Awaitable[object]], patience: float) -> None:
+        """Wait until it is so; NotRecoveredError when that takes more than so many seconds."""
+        try:
+            async with asyncio.timeout(patience):
+                while not await condition():  # noqa: ASYNC110 - it is another process that changes
+                    await asyncio.sleep(ASK_AGAIN_SECONDS)
+        except TimeoutError as error:
+            raise NotRecoveredError(f"after {patience:g} s the daemon says: {await self.status()}") from error
+
+    def set_clock(self, seconds: int) -> None:
+        """Have the daemon's wall clock be wrong by that much."""
+        shifted.shift(self._clock_file, seconds)
+
+    # The cluster
+
+    async def ready(self) -> None:
+        """Wait until all members serve."""
+        for member in self.cluster.members:
+            await asyncio.to_thread(member.wait_until_ready)
+
+    async def begin_generation(
+        self, since: int, replace: Callable[[Etcd], None], *, wiped: bool = False
+    ) -> None:
+        """Stop etcd, let `replace` do its work on every member's data, and go on with that.
+
+        `since` is the last revision of the past that the new data shares. The daemon's road is closed until
+        every group of keys says which generation it belongs to.
+        """
+        async with self.writer.paused():
+            for proxy in self.road:
+                proxy.refuse()
+            # Asked for only now, so it is past whatever the daemon may have seen, expired leases included.
+            await self.judge.caught_up(await self.members.revision())
+            for member in self.cluster.members:
+                member.kill()
+            generation = self.history.begin(since)
+            for member in self.cluster.members:
+                await asyncio.to_thread(replace, member)
+            for member in self.cluster.members:
+                member.launch()
+            await self.ready()
+            if wiped:
+                self.members.be(None)
+                await self._guard()
+            self.members.be(ROOT, ROOT_PASSWORD)
+            await self.writer.mark(generation)
+            for proxy in self.road:
+                proxy.let_through()
+
+    async def compact(self) -> int:
+        """Forget all history before etcd's revision of now; that."""
+        revision = await self.members.revision()
+        await self.judge.caught_up(revision)
+        await self.members.insist("/kv/compaction", {"revision": revision, "physical": True})
+        return revision
+
+    # The users
+
+    async def change_password(self) -> None:
+        """Give the daemon's user another password, which the daemon doesn't know yet."""
+        self._password += 1
+        await self.members.insist("/auth/user/changepw", {"name": USER, "password": self._secret})
+
+    def tell_password(self) -> None:
+        """Write the password where the daemon will find it when it reloads."""
+        self._password_file.write_text(self._secret)
+
+    async def grant(self) -> None:
+        """Let the daemon's user read the mirrored range."""
+        await self.members.insist("/auth/user/grant", {"user": USER, "role": ROLE})
+
+    async def revoke(self) -> None:
+        """Take that back."""
+        await self.members.insist("/auth/user/revoke", {"name": USER, "role": ROLE})
+
+    async def _guard(self) -> None:
+        """Switch authentication on in an etcd that has none."""
+        permission = {"permType": "READ", "key": b64(RANGE), "range_end": b64(prefix_end(RANGE))}
+        for path, body in (
+            ("user/add", {"name": ROOT, "password": ROOT_PASSWORD}),
+            ("role/add", {"name": ROOT}),
+            ("user/grant", {"user": ROOT, "role": ROOT}),
+            ("user/add", {"name": USER, "password": self._secret}),
+            ("role/add", {"name": ROLE}),
+            ("role/grant", {"name": ROLE, "perm": permission}),
+            ("user/grant", {"user": USER, "role": ROLE}),
+            ("enable", {}),
+        ):
+            await self.members.ask(f"/auth/{path}", body, 10.0)
+        self.members.be(ROOT, ROOT_PASSWORD)
+
+    @property
+    def _secret(self) -> str:
+        return f"open {self._password}"
+
+    @property
+    def _password_file(self) -> Path:
+        return self.daemon.directory / "password"
+
+    @property
+    def _clock_file(self) -> Path:
+        return self.daemon.directory / "clock"
+
+    def _configure(self) -> None:
+        daemon = self.daemon
+        daemon.environment |= {"PYTHONPATH": str(REPOSITORY), shifted.VARIABLE: str(self._clock_file)}
+        daemon.settings |= {
+            "ranges": [{"prefix": RANGE.decode()}],
+            "sync": {"page_bytes": PAGE_BYTES},
+            "history": {"events": HISTORY_EVENTS},
+        }
+        daemon.settings["etcd"] = {
+            "endpoints": [proxy.url for proxy in self.road],
+            "timeouts": {"heartbeat": f"{HEARTBEAT:g}s", "request": f"{REQUEST:g}s", "connect": "1s"},
+            "user": USER,
+            "password_file": str(self._password_file),
+        }
+        daemon.write()
+        self.tell_password()
+        self.set_clock(0)
+
+    async def _is_live_at(self, head: int) -> bool:
+        if (status := await self.status()) is None:
+            return False
+        held = status["ranges"][0]
+        return bool(
+            held["state"] == "live"
+            and held["revision"] >= head
+            # In another generation a revision means something else.
+            and await self._generation() == self.history.generation
+        )
+
+    async def _generation(self) -> int | None:
+        """Which generation the daemon serves."""
+        with suppress(OSError, CutError):
+            answer = await asyncio.to_thread(self.daemon.ask, target("value", key=GROUPS[0] + b"!generation"))
+            return int(answer.body) if answer.status == 200 else None
+        return None

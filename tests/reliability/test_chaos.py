@@ -1,0 +1,59 @@
+"""The reliability test itself, for about a minute with an old etcd and with a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.chaos import Chaos, chosen, main, strange
+from tests.reliability.faults import FAULTS
+
+SECONDS = 45.0
+"""After which no round begins any more; starting, the last round and judging come on top."""
+
+SEED = 20
+LEAST_FAULTS = 5
+LEAST_EVENTS = 5_000
+
+
+async def test_no_reader_is_told_anything_wrong(guarded_version: str) -> None:
+    """Real faults, two hundred readers, and not one line that doesn't hold against what etcd did."""
+    chaos = Chaos(guarded_version, SEED)
+    await chaos.run(SECONDS)
+    report, tally = chaos.report, chaos.report.tally
+    print(report)  # pytest shows it when the test fails
+    assert report.ok, f"{len(tally.violations)} violations, see above; logs are in {chaos.evidence}"
+    assert sum(report.faults.values()) >= LEAST_FAULTS
+    assert tally.events >= LEAST_EVENTS
+    assert min(tally.batches, tally.snapshots, tally.reads, tally.resyncs, report.written) > 0
+    assert tally.unjudged <= tally.events // 100
+
+
+def test_kinds_are_chosen_by_parts_of_their_names() -> None:
+    """All of them without a choice; a name that fits none is a mistake."""
+    assert {kind.name for kind in chosen("3.5.30", ["wiped", "slow"])} == {
+        "wiped, same cluster id",
+        "wiped, new cluster id",
+        "slow link",
+    }
+    assert set(chosen("3.5.30", ())) <= set(FAULTS)
+    with pytest.raises(ValueError, match="slow link"):
+        chosen("3.5.30", ["no such thing"])
+
+
+def test_mistakes_end_with_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Before anything is started."""
+    for mistake in (["--only", "no such thing"], ["--version", "1.0"], ["--minutes", "long"]):
+        with pytest.raises(SystemExit) as caught:
+            main(mistake)
+        assert caught.value.code == 2
+    assert "no etcd 1.0" in capsys.readouterr().err
+
+
+def test_strange_lines_of_a_log() -> None:
+    """Errors, tracebacks and what is no JSON; warnings are part of an outage."""
+    usual = '{"event":"etcd lost","level":"warning","error":"no connection"}\n{"level": "info"}\n'
+    assert strange(usual) == []
+    for line in ('{"level":"error"}', '{"level": "critical"}', "Traceback (most recent call last):", "oops"):
+        assert strange(f"{usual}{line}\n{usual}") == [line]

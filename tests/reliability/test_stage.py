@@ -1,0 +1,85 @@
+"""The stage: a daemon that follows a guarded cluster through proxies, while a writer is at work."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.calls import RefusedError
+from tests.reliability.conftest import staged
+from tests.reliability.members import b64
+from tests.reliability.report import Report
+from tests.reliability.stage import RANGE, USER
+from tests.reliability.tally import Tally
+from tests.serve.local import target
+
+
+async def test_the_daemon_follows_the_writer(guarded_version: str) -> None:
+    """It is live, as its own user, and has what was acknowledged; the figures are those of its status."""
+    async with staged(guarded_version) as (stage, told):
+        await stage.until(lambda: _soon(len(told.acknowledgements) > 100), 30.0)
+        async with stage.writer.paused():
+            acknowledged = [revision for _, revision, _ in told.acknowledgements]
+            assert acknowledged == sorted(set(acknowledged))
+            assert all(at <= time.monotonic() for _, _, at in told.acknowledgements)
+            assert acknowledged[-1] <= await stage.members.revision()
+            await stage.recovered()
+            status = stage.daemon.range_status()
+            assert status["revision"] >= acknowledged[-1]
+            assert status["endpoint"] == stage.road[await stage.watched()].url
+            held = stage.daemon.ask(target("snapshot", prefix=RANGE)).lines[1:-1]
+        answer = await stage.members.ask(
+            "/kv/range", {"key": b64(RANGE), "range_end": b64(b"/c0"), "count_only": True}
+        )
+        assert abs(int(answer["count"]) - len(held)) < 20  # the writer goes on
+        assert {record["key"].split("/")[2] for record in held if "key" in record} == {"a", "b", "c"}
+        assert stage.lives.total("full_reads") == {"initial": 1}
+        resident = stage.daemon.resident_bytes()
+        await stage.status()
+        assert stage.lives.peak_bytes >= resident > 1 << 20
+
+
+async def test_the_user_may_read_the_mirrored_range_only(guarded_version: str) -> None:
+    """Authentication is on: nobody else gets in, and the daemon's user does not see everything."""
+    async with staged(guarded_version, writing=False) as (stage, _):
+        stage.members.be(None)
+        with pytest.raises(RefusedError, match="user name is empty"):
+            await stage.members.ask("/kv/range", {"key": b64(RANGE)})
+        stage.members.be(USER, "open 0")
+        await stage.members.ask("/kv/range", {"key": b64(RANGE)})
+        for path, key in (("/kv/range", b"/o/1"), ("/kv/put", RANGE)):
+            with pytest.raises(RefusedError, match="permission denied"):
+                await stage.members.ask(path, {"key": b64(key)})
+
+
+async def test_a_new_generation_is_marked_before_the_daemon_sees_it(guarded_version: str) -> None:
+    """The judge is asked first, revisions begin anew, and the daemon's marker is the new one at once."""
+    async with staged(guarded_version) as (stage, told):
+        before = await stage.members.revision()
+        await stage.begin_generation(0, lambda member: member.wipe(), wiped=True)
+        assert told.generation == 1
+        assert told.asked_for[-1] >= before
+        await stage.recovered()
+        marker = stage.daemon.ask(target("value", key=RANGE + b"a/!generation"))
+        assert marker.body == b"1"
+        first = next(revision for generation, revision, _ in told.acknowledgements if generation == 1)
+        assert first == 2  # the markers, of all groups at once
+
+
+def test_a_report_tells_what_was_wrong() -> None:
+    """And is empty of complaints when nothing was."""
+    report = Report("3.5.30", 7, Tally())
+    assert report.ok
+    assert "0 violations" in str(report)
+    for number in range(30):
+        report.tally.violated("torn", f"reader {number}", "told", "true", 1.0, "epoch", number)
+    assert not report.ok
+    assert "reader 19" in str(report)
+    assert "reader 20" not in str(report)
+    assert "and 10 more violations" in str(report)
+    assert '"rule": "torn"' in report.as_json()
+
+
+async def _soon(condition: object) -> object:
+    return condition
