@@ -7,6 +7,7 @@ pager      which page to ask for next                                    (pure)
 heartbeat  what a watch's answers prove, and when to ask                 (pure)
 revisions  events put together into whole revisions                      (pure)
 backoff    delays with full jitter                                       (pure)
+turns      when to begin a full read that many daemons need at once      (pure)
 slices     long work in slices;  repeats: a bounded log
 """
 

@@ -90,20 +90,6 @@ def other_history(header: Header, epoch: str, revision: int) -> OtherHistory:
     )
 
 
-REREAD_SPREAD = 20.0
-REREAD_SPREAD_MOST = 30.0
-"""Seconds."""
-
-
-def reread_pause(last_full_read: float, draw: float) -> float:
-    """Seconds to wait before a range that is being served is read again; `draw` lies in [0, 1).
-
-    What makes one daemon read again (a compaction, a restore) makes all of them. Spread over so many times
-    what one read takes, N daemons make N / REREAD_SPREAD reads at a time of it instead of N.
-    """
-    return draw * min(REREAD_SPREAD * last_full_read, REREAD_SPREAD_MOST)
-
-
 CATCH_UP_FACTOR = 2.0
 CATCH_UP_LEAST = 2.0
 """Seconds."""

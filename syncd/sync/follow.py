@@ -20,8 +20,8 @@ from syncd.sync.tasks import plain_errors
 class Follower:
     """Follows `stream`, opened when etcd was at `opened_at`, on from what `store` holds.
 
-    `proved` is told each moment as of which the store is known to be current. `interval` is the heartbeat's
-    in seconds, `read_took` what the last full read took.
+    `proved` is told each moment as of which the store is known to be current, `usual` each time how long etcd
+    took to read one key. `interval` is the heartbeat's in seconds, `read_took` what the last full read took.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Follower:
         standing: Standing,
         now: Callable[[], float],
         proved: Callable[[float], None],
+        usual: Callable[[float], None],
         *,
         opened_at: int,
         interval: float,
@@ -43,6 +44,7 @@ class Follower:
         self._standing = standing
         self._now = now
         self._proved = proved
+        self._usual = usual
         self._opened_at = opened_at
         self._interval = interval
         self._read_took = read_took
@@ -159,6 +161,7 @@ class Follower:
             if not continues(header, epoch, held):
                 raise other_history(header, epoch, held)
             self._confirmed_at = asked
+            self._usual(self._now() - asked)
             self.confirmed(asked, header.revision)
             return
         if self._now() - self._confirmed_at >= self._interval:

@@ -27,13 +27,13 @@ from syncd.sync.decide import (
     new_epoch,
     other_history,
     reaction,
-    reread_pause,
 )
 from syncd.sync.follow import Follower
 from syncd.sync.fullread import full_read
 from syncd.sync.repeats import Repeats
 from syncd.sync.slices import Slices
 from syncd.sync.standing import Standing
+from syncd.sync.turns import Turns
 
 PROGRESS_LOG_PAUSE = 5.0
 """Seconds between two lines in the log about a full read under way."""
@@ -61,10 +61,10 @@ class Mirror:
         self._interval = config.etcd.timeouts.heartbeat
         self._patience = config.etcd.timeouts.request
         self._clocks = clocks
-        self._draw = draw
         self._log = structlog.get_logger("syncd.sync").bind(range=keys.name)
         self._repeats = Repeats(clocks.now)
         self._backoff = Backoff(draw, self._interval)
+        self._turns = Turns(draw)
         self._standing = Standing()
         self._doubtful = False
         """Whether etcd was out of sight since its state was last compared with what is held."""
@@ -126,6 +126,7 @@ class Mirror:
             self._opened = False
             try:
                 if reread:
+                    await self._turn(reread)
                     await self._read(reread)
                     reread = None
                 await self._watch()
@@ -137,7 +138,7 @@ class Mirror:
                 decided = reaction(error)
                 pause = self._backoff.failed(self._clocks.now())
                 if decided.reread and reread is None:
-                    pause = max(pause, reread_pause(self._read_took, self._draw.random()))
+                    pause = max(pause, self._turns.needed(self._read_took))
                 if decided.reread and reread != "initial":
                     # One that has to begin again is still the same, unless etcd turned out to be another.
                     reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason
@@ -146,6 +147,20 @@ class Mirror:
                 await asyncio.sleep(pause)
             else:
                 self._standing.watch_reconnects["reopened"] += 1
+
+    async def _turn(self, reason: str) -> None:
+        """Wait until etcd is quiet enough for one full read more."""
+        while True:
+            asked = self._clocks.now()
+            await self._gateway.revision(self._keys)
+            took = self._clocks.now() - asked
+            pause = self._turns.listened(took)
+            if pause is None:
+                return
+            self._standing.error = f"etcd is busy: it took {took:.2f} s to read one key; the range must wait"
+            if self._repeats.worth_saying("busy") is not None:
+                self._log.warning("etcd busy", reason=reason, took=round(took, 3), pause=round(pause, 3))
+            await asyncio.sleep(pause)
 
     async def _read(self, reason: str) -> None:
         standing = self._standing
@@ -172,13 +187,14 @@ class Mirror:
         finally:
             standing.syncing = None
         standing.proved_at, standing.etcd_revision, self._doubtful = began, self.store.revision, False
+        standing.full_reads[reason] += 1
         replaced = rebuild.old.blocks.copy()
         del rebuild
         while replaced:  # freeing half a million values at once would take 50 ms
             replaced.pop()
             await slices.breath()
         self._read_took = self._clocks.now() - began
-        standing.full_reads[reason] += 1
+        self._turns.taken()
         self._log.info(
             "read",
             reason=reason,
@@ -209,6 +225,7 @@ class Mirror:
                 self._standing,
                 self._clocks.now,
                 self._proved,
+                self._turns.usual,
                 opened_at=header.revision,
                 interval=self._interval,
                 read_took=self._read_took,

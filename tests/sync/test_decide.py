@@ -22,7 +22,6 @@ from syncd.sync.decide import (
     continues,
     new_epoch,
     reaction,
-    reread_pause,
 )
 from syncd.sync.repeats import PAUSE, Repeats
 from syncd.sync.revisions import Disordered
@@ -95,21 +94,6 @@ def test_every_history_has_a_name_of_its_own() -> None:
     names = {new_epoch(Header(0xAB, 5), 1000.0 + ms / 1000) for ms in range(10)}
     assert len(names) == 10
     assert all(continues(Header(0xAB, 5), name, 5) for name in names)
-
-
-@pytest.mark.parametrize(
-    ("took", "draw", "pause"),
-    [
-        pytest.param(0.0, 0.9, 0.0, id="nothing to read"),
-        pytest.param(0.1, 0.0, 0.0, id="the first of all"),
-        pytest.param(0.1, 0.5, 1.0, id="a small range"),
-        pytest.param(1.0, 0.5, 10.0, id="a large range"),
-        pytest.param(60.0, 0.5, 15.0, id="a huge range, or a slow road"),
-    ],
-)
-def test_rereads_are_spread(took: float, draw: float, pause: float) -> None:
-    """Over twenty times what one takes, and at most half a minute."""
-    assert reread_pause(took, draw) == pause
 
 
 def test_catching_up_is_allowed_at_least_a_moment() -> None:
