@@ -112,12 +112,13 @@ class Gateway:
     async def revision(self, keys: KeyRange, url: str | None = None) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read.
 
-        Asked of the endpoint at `url`, or of the current one.
+        Asked of the endpoint at `url`, or of the current one. At `url` a failure is no reason to leave it:
+        that is for whoever has a stream there.
         """
         endpoint = self._current() if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
         body = range_request(KeyRange(keys.key), count_only=True)
-        return (await self._read(endpoint, "/kv/range", body, Page)).header
+        return (await self._read(endpoint, "/kv/range", body, Page, blame=url is None)).header
 
     async def changes(self, keys: KeyRange, since: int, url: str) -> Page:
         """Whether anything was put after revision `since`: one of those keys, and how many there are in all.
@@ -127,7 +128,7 @@ class Gateway:
         look at every key (17 ms for 20,000 of 200 bytes), on all versions.
         """
         body = range_request(keys, limit=1, changed_since=since)
-        return await self._read(self.endpoints.at(url), "/kv/range", body, Page)
+        return await self._read(self.endpoints.at(url), "/kv/range", body, Page, blame=False)
 
     async def sample(self, interval: KeyRange, keys: Sequence[bytes], revision: int) -> Sample:
         """How many keys `interval` had at `revision`, and what a few of them held. Linearizable."""
@@ -181,6 +182,8 @@ class Gateway:
         body: bytes,
         answered: Callable[[str, bytes], Answer],
         most: int = BODY_LIMIT,
+        *,
+        blame: bool = True,
     ) -> Answer:
         url, began, before = endpoint.url, self._clock(), self._seen.newest
         try:
@@ -198,7 +201,8 @@ class Gateway:
                 answer = await self._transport.call(url, path, body, headers, most)
             read = answered(url, answer)
         except FAULTS as error:
-            self._failed(endpoint, error.message, began)
+            if blame:
+                self._failed(endpoint, error.message, began)
             raise
         self._seen.proved(read.header, before, self._clock())
         self._succeeded(endpoint, began)

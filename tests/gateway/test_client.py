@@ -100,7 +100,7 @@ async def test_the_revision_is_asked_without_reading_a_key(etcd: Etcd, connect: 
 
 
 async def test_a_certain_endpoint_is_asked_for_the_revision(new_etcd: Etcd, connect: Connect) -> None:
-    """Whichever is current; and its failure is its own."""
+    """Whichever is current; whether its failure is a reason to leave it, whoever asked has to say."""
     with Etcd() as other:
         other.put("/a", "1")
         gateway = connect(new_etcd.endpoint, other.endpoint)
@@ -112,6 +112,8 @@ async def test_a_certain_endpoint_is_asked_for_the_revision(new_etcd: Etcd, conn
         with pytest.raises(Unreachable, match=idle.url) as caught:
             await gateway.revision(KEYS, idle.url)
         assert gateway.endpoints.current is current
+        assert (idle.failures, current.failures) == (0, 0)
+        gateway.avoid(idle.url, caught.value.message)
         assert (idle.failures, current.failures) == (1, 0)
         assert idle.error == caught.value.message
 
