@@ -162,9 +162,14 @@ class Watcher:
                 self._claim(told, told.epoch, at, asked)
             elif self._place:
                 self._check_id(event_id, self._place)
-                # Nothing was under way at `empty_at`: this was said later, as if it had been asked for then.
                 if isinstance(told, Progress) and at - connection.empty_at > QUIET_SECONDS:
-                    self._claim(told, self._place.epoch, at, connection.empty_at)
+                    self._claim_later(told, self._place.epoch, at, connection.empty_at)
+
+    def _claim_later(self, told: Progress, epoch: str, at: float, empty_at: float) -> None:
+        """Nothing was under way at `empty_at`, so `told` was said later: as if it had been asked for then."""
+        # What a slow reader has not taken yet may wait in the daemon, and be old.
+        if self._manner != "slow":
+            self._claim(told, epoch, at, empty_at)
 
     def _claim(self, told: Progress | Snapshot, epoch: str, at: float, asked: float) -> None:
         claim = Claim(self._name, at, asked, epoch, told.revision, told.state, told.age_ms)
