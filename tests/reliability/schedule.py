@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.reliability.kinds import Kind
 
-FAULTS_A_ROUND = (1, 2, 2, 3)
+FAULTS_A_ROUND = (1, 2, 3, 3)
 LATEST = 1.0
 """Seconds after the round's beginning by which every fault has begun: shorter than most hold."""
 
