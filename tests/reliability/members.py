@@ -18,6 +18,7 @@ CALL_SECONDS = 1.0
 """For one member to answer: the next one may be well."""
 
 ASK_AGAIN_SECONDS = 0.1
+LEADER_SECONDS = 30.0  # far more than an election takes: a busy machine is no failure
 
 Body = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -97,9 +98,12 @@ class Members:
         try:
             return await self._authorised(index, path, body, deadline)
         except (RefusedError, SilentError) as error:
+            late = time.monotonic() >= deadline  # which says nothing about the token
+            if late or (isinstance(error, RefusedError) and not _about_token(error)):
+                raise
             # 3.4 answers some unknown tokens by dropping the connection.
             self._tokens.pop(index, None)
-            if not known or (isinstance(error, RefusedError) and not _about_token(error)):
+            if not known:
                 raise
         return await self._authorised(index, path, body, deadline)
 
@@ -126,26 +130,29 @@ class Members:
         )
 
     async def leader(self) -> int:
-        """The index of the leader, as soon as there is one."""
-        while True:
-            for index, member in enumerate(self.members):
-                if member.is_running:
-                    try:
-                        status = await self.status(index)
-                    except (SilentError, RefusedError):
-                        continue
-                    if status.get("leader") == status["header"]["member_id"]:
+        """The index of the leader, as soon as there is one; TimeoutError when that takes too long."""
+        async with asyncio.timeout(LEADER_SECONDS):
+            while True:
+                for index, member in enumerate(self.members):
+                    if member.is_running and await self._leads(index):
                         return index
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+    async def _leads(self, index: int) -> bool:
+        try:
+            status = await self.status(index)
+        except (SilentError, RefusedError):
+            return False
+        return bool(status.get("leader") == status["header"]["member_id"])
 
     async def status(self, index: int) -> Answer:
-        """What that member says about itself, to everybody: also when it can't give a token, being alone."""
+        """What that member says about itself. 3.5.30 wants a token, and a lone member gives no new one."""
         try:
             return await self._post(index, "/maintenance/status", {}, time.monotonic() + CALL_SECONDS)
         except RefusedError as error:
             if not _about_token(error):
                 raise
-        return await self.ask_member(index, "/maintenance/status", {})  # 3.5.30 tells administrators alone
+        return await self.ask_member(index, "/maintenance/status", {})
 
     async def _authorised(self, index: int, path: str, body: Body, deadline: float) -> Answer:
         if self._user is None:
