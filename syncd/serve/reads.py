@@ -84,9 +84,8 @@ async def send_snapshot(
 
 
 def _etag(source: Source, revision: int) -> str:
-    """The revision; with the epoch, once that has changed: then the same number may be another state."""
-    store = source.store
-    return f'"{revision}-{store.epoch}"' if store.moved else f'"{revision}"'
+    """The revision, and the epoch: in another one, the same revision may be another state."""
+    return f'"{revision}-{source.store.epoch}"'
 
 
 def _matches(request: web.Request, etag: str) -> bool:

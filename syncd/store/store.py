@@ -51,8 +51,6 @@ class Store:
         """The revision of the last change of anything in the range."""
         self.history = History(history_events, history_bytes)
         self.graves = Graves(history_events)
-        self.moved = False
-        """Whether the epoch has changed since the first read."""
         self._changed: deque[bytes] = deque(maxlen=WITNESSES)
         self._blocks = Blocks([])
         self._shared = False
@@ -140,7 +138,6 @@ class Store:
         if rebuild.newest is not None:
             self._changed.append(rebuild.newest)
         batch = None
-        self.moved |= moved and not first
         if first:
             self.changed_revision = rebuild.revision
         elif rebuild.events or moved:

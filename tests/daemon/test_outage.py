@@ -138,3 +138,21 @@ def test_what_was_lost_is_announced(daemon: Daemon, new_etcd: Etcd, new_cluster:
         answer = daemon.ask(target("watch", prefix="/", from_=head["revision"], epoch=head["epoch"]))
         assert (answer.status, answer.error["code"]) == (410, "compacted")
     daemon.assert_no_traceback()
+
+
+def test_a_tag_of_a_daemon_before_never_matches(daemon: Daemon, new_etcd: Etcd) -> None:
+    """Wiped while no daemon ran, etcd has another value at the same revision: what was kept must not be."""
+    written = new_etcd.put("/a", "old")
+    daemon.wait_for_revision(written).wait_for("live")
+    calls = ("/v1/value?key=/a", "/v1/snapshot?prefix=/")
+    tags = [daemon.ask(call).headers["ETag"] for call in calls]
+    daemon.kill()
+    new_etcd.kill()
+    new_etcd.wipe()
+    new_etcd.start()
+    assert new_etcd.put("/a", "new") == written
+    daemon.start().wait_for("live")
+    for call, tag in zip(calls, tags, strict=True):
+        answer = daemon.ask(call, If_None_Match=tag)
+        assert (answer.status, answer.revision) == (200, written)
+        assert b"new" in answer.body

@@ -68,7 +68,7 @@ def test_values_of_any_kind(daemon: Daemon, new_etcd: Etcd) -> None:
         revision = new_etcd.put(key, value, lease)
         answer = daemon.ask(target("value", key=key, min_revision=revision))
         assert answer.body == value
-        assert answer.headers["ETag"] == f'"{revision}"'
+        assert answer.headers["ETag"] == f'"{revision}-{answer.headers["Syncd-Epoch"]}"'
         assert answer.headers["Syncd-Lease"] == str(lease)
     _, *records, _ = daemon.ask(target("snapshot", prefix="/")).lines
     assert [key_value(record) for record in records] == new_etcd.range_prefix("/").kvs
@@ -310,5 +310,6 @@ def test_metrics_and_status(new_etcd: Etcd) -> None:
             "version": new_etcd.version,
             "current": True,
             "failures": 0,
+            "quarantine": None,
         }
         assert status["pid"] == daemon.pid

@@ -11,6 +11,8 @@ from syncd.status import Syncing
 from tests.serve.local import ask, raw, target, wait_until
 from tests.serve.stand import EPOCH, Kept, Stand, Unanswered, serving
 
+TAG = f'"10-{EPOCH}"'
+
 
 def test_value(stand: Stand) -> None:
     """The bytes as they are, and all about them in the headers."""
@@ -29,7 +31,7 @@ def test_value(stand: Stand) -> None:
         "Syncd-Mod-Revision": "10",
         "Syncd-Version": "1",
         "Syncd-Lease": "0",
-        "ETag": '"10"',
+        "ETag": TAG,
         "Content-Type": "application/octet-stream",
         "Content-Length": "1",
     }
@@ -47,7 +49,7 @@ def test_value_by_head(stand: Stand) -> None:
     """HEAD tells the length and the tag."""
     answer = stand.ask("/v1/value?key=/b", "HEAD")
     assert (answer.status, answer.body) == (200, b"")
-    assert (answer.headers["Content-Length"], answer.headers["ETag"]) == ("1", '"10"')
+    assert (answer.headers["Content-Length"], answer.headers["ETag"]) == ("1", TAG)
 
 
 @pytest.mark.parametrize("value", [b"", b"\0\xff\n", bytes(range(256)) * 4096])
@@ -69,13 +71,14 @@ def test_key_in_base64(stand: Stand) -> None:
 @pytest.mark.parametrize(
     ("given", "status"),
     [
-        ('"10"', 304),
-        ('W/"10"', 304),
-        ('"1", "10"', 304),
-        ('"1",W/"10" , "2"', 304),
+        (TAG, 304),
+        (f"W/{TAG}", 304),
+        (f'"1", {TAG}', 304),
+        (f'"1",W/{TAG} , "2"', 304),
         ("*", 304),
         ('"1"', 200),
-        ("10", 200),
+        ('"10"', 200),
+        (TAG.strip('"'), 200),
         ('"100"', 200),
         ('""', 200),
         ("", 200),
@@ -86,7 +89,7 @@ def test_if_none_match(stand: Stand, given: str, status: int) -> None:
     for call in ("/v1/value?key=/b", "/v1/snapshot?prefix=/", "/v1/snapshot?key=/b&keys_only=true"):
         answer = stand.ask(call, If_None_Match=given)
         assert answer.status == status
-        assert answer.headers["ETag"] == '"10"'
+        assert answer.headers["ETag"] == TAG
         assert answer.headers["Syncd-Revision"] == "10"
         if status == 304:
             assert answer.body == b""
@@ -108,10 +111,10 @@ def test_tags_change_with_what_they_tag(stand: Stand) -> None:
     """A value's tag is its key's revision, a snapshot's the last revision that changed anything."""
     stand.write((b"/b", b"3"))
     stand.on_loop(lambda: stand.source.store.advance(20))
-    assert stand.ask("/v1/value?key=/a", If_None_Match='"10"').status == 304
-    assert stand.ask("/v1/value?key=/b", If_None_Match='"10"').status == 200
-    answer = stand.ask("/v1/snapshot?prefix=/", If_None_Match='"10"')
-    assert (answer.headers["ETag"], answer.revision) == ('"11"', 20)
+    assert stand.ask("/v1/value?key=/a", If_None_Match=TAG).status == 304
+    assert stand.ask("/v1/value?key=/b", If_None_Match=TAG).status == 200
+    answer = stand.ask("/v1/snapshot?prefix=/", If_None_Match=TAG)
+    assert (answer.headers["ETag"], answer.revision) == (f'"11-{EPOCH}"', 20)
 
 
 def test_errors_of_value(stand: Stand) -> None:
