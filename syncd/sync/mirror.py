@@ -64,6 +64,10 @@ class Mirror:
         self._log = structlog.get_logger("syncd.sync").bind(range=keys.name)
         self._repeats = Repeats(clocks.now)
         self._backoff = Backoff(draw, self._interval)
+        self._rereads = Backoff(draw, self._interval)
+        """Of re-reads that do not help; how long etcd was away before the first one says nothing of that."""
+        self._fresh_token = False
+        """Whether a fresh token was tried since all was well."""
         self._turns = Turns(draw)
         self._standing = Standing()
         self._doubtful = False
@@ -136,15 +140,20 @@ class Mirror:
                     # Cancelled in the same turn in which a task failed: before 3.13 a TaskGroup forgets that.
                     raise asyncio.CancelledError from error
                 decided = reaction(error)
-                pause = self._backoff.failed(self._clocks.now())
-                if decided.reread and reread is None:
-                    pause = max(pause, self._turns.needed(self._read_took))
+                now = self._clocks.now()
+                due = decided.reread and reread is None
+                if due:
+                    pause = max(self._rereads.failed(now), self._turns.needed(self._read_took))
+                elif decided.about_token and not self._fresh_token:
+                    pause, self._fresh_token = 0.0, True
+                else:
+                    pause = self._backoff.failed(now)
                 if decided.reread and reread != "initial":
                     # One that has to begin again is still the same, unless etcd turned out to be another.
                     reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason
                 self._doubtful = True
                 self._failed(error, decided, pause)
-                await asyncio.sleep(pause)
+                await (asyncio.sleep(pause) if due else self._gateway.pause(pause))
             else:
                 self._standing.watch_reconnects["reopened"] += 1
 
@@ -278,7 +287,9 @@ class Mirror:
     def _proved(self, at: float) -> None:
         """The store is current as of `at`."""
         self._standing.proved_at = max(self._standing.proved_at or 0.0, at)
-        self._backoff.healthy(self._clocks.now())
+        for backoff in (self._backoff, self._rereads):
+            backoff.healthy(self._clocks.now())
+        self._fresh_token = False
         if self._repeats.forget():
             follower = self._follower
             self._log.info("live", revision=self.store.revision, endpoint=follower and follower.stream.url)

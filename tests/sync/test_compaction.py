@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.gateway import Gateway, Page
 from syncd.keyrange import KeyRange
+from syncd.sync.backoff import FIRST
+from syncd.sync.turns import SPREAD
 from tests.etcd import Etcd
 from tests.proxy import Proxy
 from tests.sync.harness import KEYS, mirrored
+
+ROUNDED = 0.001
+"""Seconds in the log are."""
 
 
 class CompactedOnce(Gateway):
@@ -40,6 +46,24 @@ async def test_compacted_between_two_pages_the_read_begins_again(
         assert counts == {0, 999}
         assert range_.full_reads == {"initial": 1}
         assert not range_.recorder.batches
+
+
+async def test_how_long_etcd_was_away_does_not_delay_the_reread(new_etcd: Etcd) -> None:
+    """After many tries in vain and a compaction, the range is read again as soon as after a short gap."""
+    new_etcd.put("/a/1", "old")
+    with capture_logs() as lines:
+        async with Proxy(new_etcd.port) as proxy, mirrored(proxy.url) as range_:
+            await range_.until_live()
+            proxy.refuse()
+            new_etcd.put("/a/1", "new")
+            new_etcd.compact(new_etcd.revision())
+            await range_.until(lambda: range_.gateway.endpoints.current.failures >= 6)
+            proxy.let_through()
+            await range_.agrees_with(new_etcd)
+            assert range_.full_reads == {"initial": 1, "compacted": 1}
+    first_read = next(line for line in lines if line["event"] == "read")
+    (lost,) = (line for line in lines if line["event"] == "etcd lost" and line["reason"] == "compacted")
+    assert lost["pause"] <= max(FIRST, SPREAD * (first_read["seconds"] + ROUNDED)) + ROUNDED
 
 
 async def test_a_gap_by_compaction_is_announced_as_the_difference(etcd: Etcd) -> None:
