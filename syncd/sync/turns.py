@@ -18,7 +18,7 @@ import random
 SPREAD = 20.0
 """Times what the last full read took: over how long re-reads are spread at first."""
 
-SPREAD_MOST = 30.0
+SPREAD_MOST = 15.0
 """Seconds over which reads are spread at most; of a thousand daemons, only a few listen at a time then."""
 
 SPREAD_BUSY = 2.0
@@ -27,7 +27,7 @@ SPREAD_BUSY = 2.0
 WIDEN = 1.5
 """By how much the spread grows each time that etcd is found busy."""
 
-QUICK = 0.03
+QUICK = 0.05
 """Seconds for reading one key that always count as quick. It takes 1 ms, but there is other work, too."""
 
 QUICK_TIMES = 4.0
@@ -42,7 +42,7 @@ QUICK_UNKNOWN = 0.1
 FORGET = 1.02
 """Usual is the quickest answer's time, which counts for that much more with each later one: roads change."""
 
-RELENT = 1.3
+RELENT = 1.2
 """By how much more counts as quick each time: also an etcd that is always slow must be read in the end."""
 
 

@@ -50,14 +50,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self.reading = 0
-        """Full reads under way."""
+        """Full reads under way, or tried."""
         self._changed = asyncio.Event()
         self.lost()
         self.found()
 
     def lost(self) -> None:
-        """etcd goes away: nobody is live, and an attempt to read is none, as etcd doesn't see it."""
-        self.away = True
+        """etcd goes away: nobody is live, and trying to read is no read, as etcd doesn't see it."""
+        self._away = True
         self.lost_at = self.found_at = _now()
         self.most = 0
         """Full reads under way at a time, at most."""
@@ -67,18 +67,17 @@ class Ledger:
         """Who is live, and since when."""
 
     def found(self) -> None:
-        """etcd can be reached."""
-        self.away = False
+        """etcd can be reached; who is trying to read just now may get through."""
+        self._away = False
+        self.most = self.reading
         self.found_at = _now()
 
     @contextmanager
     def full_read(self) -> Iterator[None]:
         """One full read."""
-        if self.away:
-            yield
-            return
         self.reading += 1
-        self.most = max(self.most, self.reading)
+        if not self._away:
+            self.most = max(self.most, self.reading)
         try:
             yield
             self.read += 1

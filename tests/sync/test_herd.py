@@ -1,8 +1,8 @@
 """Sixty mirrors lose one etcd at the same instant; `tests/stampede` does the same with two hundred.
 
 A crash costs no full read at all. After a compaction each must read once, but never more than a fifth of the
-herd at a time: a read begins only when reading one key took less than 30 ms (syncd/sync/turns.py), that is,
-while some three others are under way, and a few more begin before those are felt. Seen were 3 of 60, 7 to 20
+herd at a time: a read begins only when reading one key took less than 50 ms (syncd/sync/turns.py), that is,
+while some five others are under way, and a few more begin before those are felt. Seen were 3 of 60, 7 to 20
 of 200.
 """
 
