@@ -66,8 +66,6 @@ class Mirror:
         self._backoff = Backoff(draw, self._interval)
         self._rereads = Backoff(draw, self._interval)
         """Of re-reads that do not help; how long etcd was away before the first one says nothing of that."""
-        self._fresh_token = False
-        """Whether a fresh token was tried since all was well."""
         self._turns = Turns(draw)
         self._standing = Standing()
         self._doubtful = False
@@ -141,11 +139,8 @@ class Mirror:
                     raise asyncio.CancelledError from error
                 decided = reaction(error)
                 now = self._clocks.now()
-                due = decided.reread and reread is None
-                if due:
+                if decided.reread and reread is None:
                     pause = max(self._rereads.failed(now), self._turns.needed(self._read_took))
-                elif decided.about_token and not self._fresh_token:
-                    pause, self._fresh_token = 0.0, True
                 else:
                     pause = self._backoff.failed(now)
                 if decided.reread and reread != "initial":
@@ -153,7 +148,7 @@ class Mirror:
                     reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason
                 self._doubtful = True
                 self._failed(error, decided, pause)
-                await (asyncio.sleep(pause) if due else self._gateway.pause(pause))
+                await asyncio.sleep(pause)
             else:
                 self._standing.watch_reconnects["reopened"] += 1
 
@@ -289,7 +284,6 @@ class Mirror:
         self._standing.proved_at = max(self._standing.proved_at or 0.0, at)
         for backoff in (self._backoff, self._rereads):
             backoff.healthy(self._clocks.now())
-        self._fresh_token = False
         if self._repeats.forget():
             follower = self._follower
             self._log.info("live", revision=self.store.revision, endpoint=follower and follower.stream.url)
