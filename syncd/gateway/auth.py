@@ -41,6 +41,14 @@ class Tokens:
         finally:
             del self._asked[url]
 
+    def forget(self, url: str) -> None:
+        """The endpoint at `url` did not answer; the next `get` fetches another token.
+
+        A simple token ends with the raft index at which it was given, and a server that has not come so far
+        waits for that instead of answering: so do those that were wiped or restored, perhaps for ever.
+        """
+        self._tokens.pop(url, None)
+
     def reject(self, url: str, token: str | None) -> None:
         """`token` was refused there; unless it was replaced meanwhile, the next `get` fetches another."""
         if token is not None and self._tokens.get(url) == token:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from math import inf
 from types import TracebackType
@@ -23,6 +24,7 @@ from syncd.gateway.errors import (
     EtcdError,
     GatewayError,
     MalformedAnswer,
+    NoAnswer,
     NoGateway,
     PermissionDenied,
     Unauthenticated,
@@ -73,6 +75,7 @@ class Gateway:
         self._identity = Identity(etcd, self._transport, self.endpoints)
         self._seen = Seen()
         self._prober = Prober(self.endpoints, clock)
+        self._well_again = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,6 +95,16 @@ class Gateway:
         # Whoever comes later, after another one already moved on, tells nothing new.
         self._failed(endpoint, reason, self._clock() if endpoint is self.endpoints.current else -inf)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until a probe finds an endpoint well again: then another try is worth it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._well_again.wait()
+
+    def elsewhere(self, url: str) -> bool:
+        """Whether another endpoint than the one at `url` is well, for all that is known."""
+        return any(endpoint.well for endpoint in self.endpoints if endpoint.url != url)
+
     def homeward(self, url: str) -> bool:
         """Whether a stream at `url` had better be opened anew, as it would go home then."""
         return self.endpoints.homeward(self.endpoints.at(url), self._clock())
@@ -109,7 +122,7 @@ class Gateway:
         body = range_request(keys, limit=limit, revision=revision)
         return await self._read(self._current(), "/kv/range", body, Page, most)
 
-    async def revision(self, keys: KeyRange, url: str | None = None) -> Header:
+    async def revision(self, keys: KeyRange, url: str | None = None, within: float | None = None) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read.
 
         Asked of the endpoint at `url`, or of the current one. At `url` a failure is no reason to leave it:
@@ -118,7 +131,12 @@ class Gateway:
         endpoint = self._current() if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
         body = range_request(KeyRange(keys.key), count_only=True)
-        return (await self._read(endpoint, "/kv/range", body, Page, blame=url is None)).header
+        try:
+            async with asyncio.timeout(within):
+                return (await self._read(endpoint, "/kv/range", body, Page, blame=url is None)).header
+        except TimeoutError as error:
+            self._tokens.forget(endpoint.url)
+            raise NoAnswer(endpoint.url, f"it did not tell etcd's revision within {within:g} s") from error
 
     async def changes(self, keys: KeyRange, since: int, url: str) -> Page:
         """Whether anything was put after revision `since`: one of those keys, and how many there are in all.
@@ -172,6 +190,8 @@ class Gateway:
             self._tokens.reject(endpoint.url, headers.get("Authorization"))
             raise
         except FAULTS as error:
+            if isinstance(error, NoAnswer):
+                self._tokens.forget(endpoint.url)
             self._failed(endpoint, error.message, began)
             raise
 
@@ -201,6 +221,8 @@ class Gateway:
                 answer = await self._transport.call(url, path, body, headers, most)
             read = answered(url, answer)
         except FAULTS as error:
+            if isinstance(error, NoAnswer):
+                self._tokens.forget(url)
             if blame:
                 self._failed(endpoint, error.message, began)
             raise
@@ -272,3 +294,5 @@ class Gateway:
     def _passed(self, endpoint: Endpoint, began: float) -> None:
         if self.endpoints.passed(endpoint, self._clock(), began):
             log.info("endpoint well again", endpoint=endpoint.url, by="a probe")
+            self._well_again.set()  # wakes who waits now
+            self._well_again.clear()

@@ -1,7 +1,8 @@
 """Every way in which etcd, or the road to it, can fail.
 
     GatewayError
-    ├── Unreachable          no connection, a lost one, or no answer in time: try again, perhaps elsewhere
+    ├── Unreachable          no connection, or a lost one: try again, perhaps elsewhere
+    │   └── NoAnswer         … or no answer in time
     ├── MalformedAnswer      what came back is not what a gateway says
     ├── NoGateway            something answers there, but it is not etcd's gateway
     ├── CredentialsUnusable  the certificates, key or password of the configuration cannot be used
@@ -57,6 +58,10 @@ class GatewayError(SyncdError):
 
 class Unreachable(GatewayError):
     """There is no connection, it was lost, or no answer came in time."""
+
+
+class NoAnswer(Unreachable):
+    """Nothing came in time."""
 
 
 class MalformedAnswer(GatewayError):

@@ -18,6 +18,7 @@ from syncd.gateway.errors import (
     AnswerTooLong,
     Code,
     MalformedAnswer,
+    NoAnswer,
     Unreachable,
     Untrusted,
     unary_error,
@@ -144,7 +145,7 @@ def translated(url: str, late: str) -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError as error:
         raise Unreachable(url, "no connection in time") from error
     except TimeoutError as error:
-        raise Unreachable(url, late) from error
+        raise NoAnswer(url, late) from error
     except aiohttp.ClientConnectorCertificateError as error:
         raise Untrusted(url, f"etcd's certificate is not trusted: {error}") from error
     except aiohttp.ClientConnectorError as error:

@@ -38,6 +38,11 @@ class Reaction:
     reason: str
     reread: bool
 
+    @property
+    def about_token(self) -> bool:
+        """Whether a fresh token may be all it needs; before 3.5.6 a watch calls that "permission denied"."""
+        return self.reason in ("auth", "permission_denied")
+
 
 _REREAD: dict[type[SyncdError], str] = {
     Compacted: "compacted",

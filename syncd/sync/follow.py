@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from syncd.errors import SyncdError
 from syncd.gateway import Gateway, Unavailable, Unreachable, WatchResult, WatchStream
 from syncd.records import Event
 from syncd.store import Store
@@ -64,6 +63,7 @@ class Follower:
 
     def confirmed(self, asked: float, revision: int) -> None:
         """etcd was at `revision` at the moment `asked`; a linearizable answer said so."""
+        self._standing.error = None
         self._standing.heard_of(revision)
         self._heartbeat.confirmed(asked, revision)
         self._settle()
@@ -145,27 +145,27 @@ class Follower:
                 continue
 
     async def _confirm(self) -> None:
-        """Ask the member that the stream comes from; one that cannot answer for etcd is left."""
+        """Ask the member that the stream comes from where etcd is.
+
+        One that does not answer for etcd is left when there is another. If not, the stream is kept as long as
+        it lives: what it brings is right, though nobody knows how current that is.
+        """
         url, store, asked = self.stream.url, self._store, self._now()
         epoch, held = store.epoch, store.revision
-        left = self._confirmed_at + self._interval - asked
-        error: SyncdError
         try:
-            async with asyncio.timeout(max(left, self._interval / 2)):
-                header = await self._gateway.revision(store.keys, url)
-        except TimeoutError:
-            error = Unreachable(url, f"it did not confirm etcd's revision within {self._interval:g} s")
-        except (Unreachable, Unavailable) as unanswered:
-            error = unanswered  # an election, or an idle connection that was closed: no reason to leave yet
-        else:
-            if not continues(header, epoch, held):
-                raise other_history(header, epoch, held)
-            self._confirmed_at = asked
-            self._usual(self._now() - asked)
-            self.confirmed(asked, header.revision)
+            header = await self._gateway.revision(store.keys, url, within=self._interval / 2)
+        except (Unreachable, Unavailable) as error:
+            # Once is no reason: an election, or an idle connection that was closed.
+            if self._now() - self._confirmed_at >= self._interval:
+                if self._gateway.elsewhere(url):
+                    raise
+                self._standing.error = str(error)
             return
-        if self._now() - self._confirmed_at >= self._interval:
-            raise error
+        if not continues(header, epoch, held):
+            raise other_history(header, epoch, held)
+        self._confirmed_at = asked
+        self._usual(self._now() - asked)
+        self.confirmed(asked, header.revision)
 
     async def _compare(self) -> None:
         """Ask whether the range is still what is held; if so, it is at etcd's newest revision, too."""

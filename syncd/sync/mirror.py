@@ -66,6 +66,8 @@ class Mirror:
         self._backoff = Backoff(draw, self._interval)
         self._rereads = Backoff(draw, self._interval)
         """Of re-reads that do not help; how long etcd was away before the first one says nothing of that."""
+        self._fresh_token = False
+        """Whether a fresh token was tried since all was well."""
         self._turns = Turns(draw)
         self._standing = Standing()
         self._doubtful = False
@@ -139,8 +141,11 @@ class Mirror:
                     raise asyncio.CancelledError from error
                 decided = reaction(error)
                 now = self._clocks.now()
-                if decided.reread and reread is None:
+                due = decided.reread and reread is None
+                if due:
                     pause = max(self._rereads.failed(now), self._turns.needed(self._read_took))
+                elif decided.about_token and not self._fresh_token:
+                    pause, self._fresh_token = 0.0, True
                 else:
                     pause = self._backoff.failed(now)
                 if decided.reread and reread != "initial":
@@ -148,7 +153,7 @@ class Mirror:
                     reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason
                 self._doubtful = True
                 self._failed(error, decided, pause)
-                await asyncio.sleep(pause)
+                await (asyncio.sleep(pause) if due else self._gateway.pause(pause))
             else:
                 self._standing.watch_reconnects["reopened"] += 1
 
@@ -284,6 +289,7 @@ class Mirror:
         self._standing.proved_at = max(self._standing.proved_at or 0.0, at)
         for backoff in (self._backoff, self._rereads):
             backoff.healthy(self._clocks.now())
+        self._fresh_token = False
         if self._repeats.forget():
             follower = self._follower
             self._log.info("live", revision=self.store.revision, endpoint=follower and follower.stream.url)

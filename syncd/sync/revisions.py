@@ -17,12 +17,21 @@ class Disordered(SyncdError):
     """The stream's events go back in revision: nothing after that can be believed."""
 
 
+HELD_LIMIT = 1 << 30
+"""Bytes of one revision, far more than etcd makes of a transaction: a stream that never says that a revision is
+complete must not grow without end."""
+
+EVENT_BYTES = 150
+"""What an event costs beside its key and value."""
+
+
 class Revisions:
     """Events in, complete revisions out; `after` is the revision that the watch follows on."""
 
     def __init__(self, after: int) -> None:
         self._newest = after
         self._held: list[Event] = []
+        self._held_bytes = 0
 
     def add(self, events: Sequence[Event], *, fragment: bool) -> list[tuple[int, list[Event]]]:
         """The revisions that a document completes, in order; `fragment`: more of its last one may follow."""
@@ -35,6 +44,9 @@ class Revisions:
                 self._complete(complete)
                 self._newest = revision
             self._held.append(event)
+            self._held_bytes += EVENT_BYTES + len(event.kv.key) + len(event.kv.value)
+            if self._held_bytes > HELD_LIMIT:
+                raise Disordered(f"revision {revision} has more than {HELD_LIMIT} bytes and no end")
         if not fragment:
             self._complete(complete)
         return complete
@@ -42,4 +54,4 @@ class Revisions:
     def _complete(self, complete: list[tuple[int, list[Event]]]) -> None:
         if self._held:
             complete.append((self._newest, self._held))
-            self._held = []
+            self._held, self._held_bytes = [], 0

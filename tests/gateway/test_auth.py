@@ -28,23 +28,28 @@ ALLOWED, DENIED = prefix_range(b"/mine/"), prefix_range(b"/theirs/")
 SECRET = "correct horse battery staple"  # what must not be in any message
 
 
+def guard(etcd: Etcd) -> None:
+    """Let the user `reader` read /mine/, and switch authentication on."""
+    permission = {
+        "permType": "READ",
+        "key": b64encode(ALLOWED.key).decode(),
+        "range_end": b64encode(ALLOWED.range_end).decode(),
+    }
+    for name, role in (("root", "root"), ("reader", "reading")):
+        etcd.ask("/auth/user/add", {"name": name, "password": SECRET})
+        etcd.ask("/auth/role/add", {"name": role})
+        etcd.ask("/auth/user/grant", {"user": name, "role": role})
+    etcd.ask("/auth/role/grant", {"name": "reading", "perm": permission})
+    etcd.ask("/auth/enable", {})
+
+
 @pytest.fixture
 def guarded(etcd_version: str) -> Iterator[Etcd]:
     """Run an etcd of each version where the user `reader` may read /mine/."""
     with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
         etcd.put("/mine/a", "1")
         etcd.put("/theirs/a", "1")
-        permission = {
-            "permType": "READ",
-            "key": b64encode(ALLOWED.key).decode(),
-            "range_end": b64encode(ALLOWED.range_end).decode(),
-        }
-        for name, role in (("root", "root"), ("reader", "reading")):
-            etcd.ask("/auth/user/add", {"name": name, "password": SECRET})
-            etcd.ask("/auth/role/add", {"name": role})
-            etcd.ask("/auth/user/grant", {"user": name, "role": role})
-        etcd.ask("/auth/role/grant", {"name": "reading", "perm": permission})
-        etcd.ask("/auth/enable", {})
+        guard(etcd)
         yield etcd
 
 
@@ -187,3 +192,31 @@ async def test_a_failed_request_for_a_token_is_not_remembered() -> None:
     tokens = Tokens(authenticate)
     results = await asyncio.gather(*(tokens.get("a") for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [OSError, OSError, str]
+
+
+@pytest.mark.parametrize("patient", [True, False], ids=["a call", "a call cut short"])
+async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
+    etcd_version: str, connect: Connect, password: Path, patient: bool
+) -> None:
+    """A token names a raft index, and an etcd that began anew waits for that instead of refusing."""
+    with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
+        for _ in range(100):
+            etcd.put("/mine/a", "1")
+        guard(etcd)
+        gateway = connect(etcd.endpoint, request=0.5, user="reader", password_file=password)
+        await gateway.revision(ALLOWED)
+        url = gateway.endpoints.current.url
+        before = await gateway._tokens.get(url)
+        etcd.kill()
+        etcd.wipe()
+        etcd.start()
+        guard(etcd)
+        failures = []
+        while len(failures) < 5:
+            try:
+                await gateway.revision(ALLOWED, url, None if patient else 0.25)
+                break
+            except Unreachable as error:
+                failures.append(error)
+        assert await gateway._tokens.get(url) != before
+        assert len(failures) <= 2, failures  # the connection that was open, and the one that waited

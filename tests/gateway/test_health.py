@@ -308,3 +308,17 @@ async def test_everything_goes_home_when_home_has_been_well_for_long(
             assert page.url == home.url
             assert gateway.homeward(stream.url)
             assert not gateway.homeward(home.url)
+
+
+async def test_a_pause_ends_when_an_endpoint_is_well_again(connect: Connect, new_etcd: Etcd) -> None:
+    """Whoever backs off need not sleep on when it is known that another try is worth it."""
+    async with Proxy(new_etcd.port) as one, Proxy(new_etcd.port) as other:
+        gateway = connect(one.url, other.url)
+        async with probing(gateway), asyncio.timeout(20):
+            for road in (one, other):
+                road.refuse()
+                with suppress(Unreachable):
+                    await gateway.revision(KEYS)
+            other.let_through()
+            await gateway.pause(60)
+            assert [endpoint.url for endpoint in gateway.endpoints if endpoint.well] == [other.url]

@@ -10,7 +10,7 @@ import pytest
 from syncd import gateway
 from syncd.errors import SyncdError
 from syncd.gateway import Header
-from syncd.gateway.errors import GatewayError, Untrusted
+from syncd.gateway.errors import GatewayError, NoAnswer, Untrusted
 from syncd.store import Contradiction, OutOfOrder
 from syncd.sync.backoff import CAP, FIRST, HEALTHY_AFTER, Backoff
 from syncd.sync.decide import (
@@ -37,6 +37,7 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (Contradiction("an event was lost"), "contradiction", True),
     (OutOfOrder("backwards"), "contradiction", True),
     (gateway.Unreachable(URL, "refused"), "unreachable", False),
+    (NoAnswer(URL, "too late"), "unreachable", False),
     (gateway.Unavailable(URL, 14, "no leader"), "unavailable", False),
     (gateway.MalformedAnswer(URL, "not JSON"), "malformed", False),
     (Disordered("backwards"), "disordered", False),
@@ -59,6 +60,14 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
 def test_each_failure_has_its_reaction(error: SyncdError, reason: str, reread: bool) -> None:
     """The range is read again only when resuming cannot help."""
     assert reaction(error) == Reaction(reason, reread=reread)
+
+
+def test_a_fresh_token_may_cure_some_failures() -> None:
+    """Before 3.5.6 a watch with an expired one reads as "permission denied"."""
+    assert {reason for error, reason, _ in REACTIONS if reaction(error).about_token} == {
+        "auth",
+        "permission_denied",
+    }
 
 
 def _kinds(root: type[SyncdError]) -> set[type[SyncdError]]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.records import Event, Record
+from syncd.sync import revisions as revisions_module
 from syncd.sync.revisions import Disordered, Revisions
 
 
@@ -84,3 +85,14 @@ def test_disorder_is_refused(documents: list[tuple[list[int], bool]], why: str) 
         revisions.add([_event(number) for number in numbers], fragment=more)
     with pytest.raises(Disordered):
         revisions.add([_event(number) for number in last], fragment=fragment)
+
+
+def test_a_revision_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its documents go on, what is held has a limit; whole revisions count each for itself."""
+    monkeypatch.setattr(revisions_module, "HELD_LIMIT", 10_000)
+    revisions = Revisions(10)
+    for revision in range(11, 200):
+        assert revisions.add([_event(revision)], fragment=False)
+    with pytest.raises(Disordered, match="no end"):
+        for i in range(100):
+            assert not revisions.add([_event(200, b"%d" % i)], fragment=True)
