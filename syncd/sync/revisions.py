@@ -18,8 +18,8 @@ class Disordered(SyncdError):
 
 
 HELD_LIMIT = 1 << 30
-"""Bytes of one revision, far more than etcd makes of a transaction: a stream that never says that a revision is
-complete must not grow without end."""
+"""Bytes of one revision, far more than etcd makes of a transaction: one that never ends must not fill the
+memory."""
 
 EVENT_BYTES = 150
 """What an event costs beside its key and value."""

@@ -211,7 +211,7 @@ async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
         etcd.wipe()
         etcd.start()
         guard(etcd)
-        failures = []
+        failures: list[Unreachable] = []
         while len(failures) < 5:
             try:
                 await gateway.revision(ALLOWED, url, None if patient else 0.25)
