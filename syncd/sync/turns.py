@@ -21,13 +21,13 @@ SPREAD = 20.0
 SPREAD_MOST = 15.0
 """Seconds over which reads are spread at most; of a thousand daemons, only a few listen at a time then."""
 
-SPREAD_BUSY = 2.0
-"""Seconds at least, once etcd was found busy."""
+SPREAD_LEAST = 2.0
+"""Seconds at least: after a short outage all come at once, and it takes a moment until a read is felt."""
 
 WIDEN = 1.5
 """By how much the spread grows each time that etcd is found busy."""
 
-QUICK = 0.05
+QUICK = 0.03
 """Seconds for reading one key that always count as quick. It takes 1 ms, but there is other work, too."""
 
 QUICK_TIMES = 4.0
@@ -63,7 +63,7 @@ class Turns:
 
     def needed(self, last_full_read: float) -> float:
         """How long to wait before listening, when a range must be read that is being served."""
-        self._spread = min(SPREAD * last_full_read, SPREAD_MOST)
+        self._spread = min(max(SPREAD * last_full_read, SPREAD_LEAST), SPREAD_MOST)
         return self._draw.uniform(0, self._spread)
 
     def listened(self, took: float) -> float | None:
@@ -73,7 +73,7 @@ class Turns:
         if self._usual is None:
             self._quick = QUICK_UNKNOWN
         self._leniency *= RELENT
-        self._spread = min(max(self._spread * WIDEN, SPREAD_BUSY), SPREAD_MOST)
+        self._spread = min(max(self._spread * WIDEN, SPREAD_LEAST), SPREAD_MOST)
         return self._draw.uniform(0, self._spread)
 
     def taken(self) -> None:

@@ -1,9 +1,9 @@
 """Sixty mirrors lose one etcd at the same instant; `tests/stampede` does the same with two hundred.
 
-A crash costs no full read at all. After a compaction each must read once, but never more than a fifth of the
-herd at a time: a read begins only when reading one key took less than 50 ms (syncd/sync/turns.py), that is,
-while some five others are under way, and a few more begin before those are felt. Seen were 3 of 60, 7 to 20
-of 200.
+A crash costs no full read at all. After a compaction each must read once, but never more than a quarter of
+the herd at a time: a read begins only when reading one key took less than 30 ms (syncd/sync/turns.py), that
+is, while some three others are under way, and a few more begin before those are felt. Seen were 6 to 8 of 60,
+and 18 to 22 of 200.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ async def test_after_a_compaction_the_herd_takes_turns(etcd: Etcd) -> None:
     async with herd("syncd", CLIENTS, etcd) as held:
         cost = await crash_and_compaction(held)
         await _is_right(held, {"initial": 1, "compacted": 1})
-    assert 0 < cost.at_a_time <= CLIENTS / 5
+    assert 0 < cost.at_a_time <= CLIENTS / 4
     assert cost.requests <= REQUESTS_AT_ALL + REQUESTS_A_SECOND * cost.slowest
     naive = await _naive(etcd, crash_and_compaction)
     assert cost.bytes < 1.2 * naive.bytes  # heartbeats, and asking whose turn it is
