@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -51,12 +52,18 @@ class Transport:
 
     def __init__(self, etcd: Etcd, credentials: Credentials) -> None:
         self.timeouts = etcd.timeouts
+        self.road = 0.0
+        """Seconds that the quickest connection took; 0 before the first."""
         self._credentials = credentials
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_start.append(self._connecting)
+        trace.on_connection_create_end.append(self._connected)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             # Deadlines are set per call; aiohttp's own total of 300 s would cut every watch.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=etcd.timeouts.connect),
             request_class=_Request,
+            trace_configs=[trace],
             # Nothing to decompress: etcd does not compress, and a proxy that did would buffer the watch.
             headers={"Accept-Encoding": "identity"},
             auto_decompress=False,
@@ -104,6 +111,13 @@ class Transport:
             ssl=self._ssl,
             server_hostname=self._server_name,
         )
+
+    async def _connecting(self, _: object, context: SimpleNamespace, __: object) -> None:
+        context.began = asyncio.get_running_loop().time()
+
+    async def _connected(self, _: object, context: SimpleNamespace, __: object) -> None:
+        took = asyncio.get_running_loop().time() - context.began
+        self.road = min(self.road or took, took)
 
     @property
     def _ssl(self) -> ssl.SSLContext | bool:

@@ -159,11 +159,12 @@ class Mirror:
 
     async def _turn(self, reason: str) -> None:
         """Wait until etcd is quiet enough for one full read more."""
+        await self._gateway.revision(self._keys)  # connects, and finds out who answers there
         while True:
             asked = self._clocks.now()
             await self._gateway.revision(self._keys)
             took = self._clocks.now() - asked
-            pause = self._turns.listened(took)
+            pause = self._turns.listened(took, self._gateway.road)
             if pause is None:
                 return
             self._standing.error = f"etcd is busy: it took {took:.2f} s to read one key; the range must wait"

@@ -31,10 +31,8 @@ QUICK = 0.03
 """Seconds for reading one key that always count as quick. It takes 1 ms, but there is other work, too."""
 
 QUICK_TIMES = 4.0
-"""Times what it usually takes count as quick, too: on a long road, every answer is late."""
-
-QUICK_FIRST = 0.2
-"""Seconds that count as quick for the very first answer, which takes connecting, and perhaps a bcrypt."""
+"""Times what it usually takes count as quick, too, and times what connecting took, which is the kernels' work
+and tells how long the road is: at its other end, every answer is late."""
 
 QUICK_UNKNOWN = 0.1
 """Seconds that count as quick as long as it is not known what is usual."""
@@ -47,31 +45,28 @@ RELENT = 1.2
 
 
 class Turns:
-    """One mirror's turns. Times are seconds; `took` is how long it took to read one key."""
+    """One mirror's turns. Times are seconds; `took` is how long it took to read one key, once connected."""
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
         self._usual: float | None = None
-        self._quick = QUICK_FIRST
         self._spread = 0.0
         self._leniency = 1.0
 
     def usual(self, took: float) -> None:
         """That long while all was well."""
         self._usual = took if self._usual is None else min(self._usual * FORGET, took)
-        self._quick = max(QUICK, QUICK_TIMES * self._usual)
 
     def needed(self, last_full_read: float) -> float:
         """How long to wait before listening, when a range must be read that is being served."""
         self._spread = min(max(SPREAD * last_full_read, SPREAD_LEAST), SPREAD_MOST)
         return self._draw.uniform(0, self._spread)
 
-    def listened(self, took: float) -> float | None:
-        """How long to wait before listening again; None: it is quiet, read now."""
-        if took <= self._quick * self._leniency:
+    def listened(self, took: float, road: float = 0.0) -> float | None:
+        """How long to wait before listening again; None: it is quiet, read now. `road`: seconds to connect."""
+        quick = QUICK_UNKNOWN if self._usual is None else max(QUICK, QUICK_TIMES * self._usual)
+        if took <= max(quick, QUICK_TIMES * road) * self._leniency:
             return None
-        if self._usual is None:
-            self._quick = QUICK_UNKNOWN
         self._leniency *= RELENT
         self._spread = min(max(self._spread * WIDEN, SPREAD_LEAST), SPREAD_MOST)
         return self._draw.uniform(0, self._spread)

@@ -99,6 +99,14 @@ async def test_the_revision_is_asked_without_reading_a_key(etcd: Etcd, connect: 
     assert before.cluster_id != 0
 
 
+async def test_how_long_the_road_is(new_etcd: Etcd, connect: Connect) -> None:
+    """As long as the quickest connection took to make; unknown before the first."""
+    gateway = connect(new_etcd.endpoint)
+    assert gateway.road == 0
+    await gateway.revision(KEYS)
+    assert 0 < gateway.road < 1
+
+
 async def test_a_certain_endpoint_is_asked_for_the_revision(new_etcd: Etcd, connect: Connect) -> None:
     """Whichever is current; whether its failure is a reason to leave it, whoever asked has to say."""
     with Etcd() as other:
