@@ -63,7 +63,7 @@ class Turns:
         return self._draw.uniform(0, self._spread)
 
     def listened(self, took: float, road: float = 0.0) -> float | None:
-        """How long to wait before listening again; None: it is quiet, read now. `road`: seconds to connect."""
+        """How long to wait before listening again; None: read now. `road`: what connecting took."""
         quick = QUICK_UNKNOWN if self._usual is None else max(QUICK, QUICK_TIMES * self._usual)
         if took <= max(quick, QUICK_TIMES * road) * self._leniency:
             return None
