@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 
 from syncd.gateway.errors import GatewayError, Unreachable
+
+FORGET_PAUSE = 30.0
+"""Seconds: an etcd that is too busy to answer must not be made to hash passwords, too."""
 
 
 class Tokens:
     """The token of each endpoint, fetched single-flight."""
 
-    def __init__(self, authenticate: Callable[[str], Awaitable[str]]) -> None:
+    def __init__(self, authenticate: Callable[[str], Awaitable[str]], clock: Callable[[], float]) -> None:
         self._authenticate = authenticate
+        self._clock = clock
+        self._forgotten: dict[str, float] = {}
         self._tokens: dict[str, str] = {}
         self._asked: dict[str, asyncio.Future[str]] = {}
 
@@ -46,8 +52,17 @@ class Tokens:
 
         A simple token ends with the raft index at which it was given, and a server that has not come so far
         waits for that instead of answering: so do those that were wiped or restored, perhaps for ever.
+        Silence has other reasons, too, overload among them; hence FORGET_PAUSE.
         """
-        self._tokens.pop(url, None)
+        now = self._clock()
+        if url in self._tokens and now - self._forgotten.get(url, -inf) >= FORGET_PAUSE:
+            self._forgotten[url] = now
+            del self._tokens[url]
+
+    def forget_all(self) -> None:
+        """Etcd's history is another one, and no token is of it."""
+        self._tokens.clear()
+        self._forgotten.clear()
 
     def reject(self, url: str, token: str | None) -> None:
         """`token` was refused there; unless it was replaced meanwhile, the next `get` fetches another."""

@@ -70,7 +70,7 @@ class Gateway:
         self._clock = clock
         self._credentials = Credentials(etcd)
         self._transport = Transport(etcd, self._credentials)
-        self._tokens = Tokens(self._authenticate)
+        self._tokens = Tokens(self._authenticate, clock)
         self.endpoints = Endpoints(etcd.endpoints, draw)
         self._identity = Identity(etcd, self._transport, self.endpoints)
         self._seen = Seen()
@@ -231,7 +231,8 @@ class Gateway:
             if blame:
                 self._failed(endpoint, error.message, began)
             raise
-        self._seen.proved(read.header, before, self._clock())
+        if self._seen.proved(read.header, before, self._clock()):
+            self._tokens.forget_all()
         self._succeeded(endpoint, began)
         return read
 

@@ -52,19 +52,21 @@ class Seen:
             revision = max(header.revision, newest.revision)
             self.newest = Expected(newest.cluster_id, revision, max(header.raft_term, newest.raft_term))
 
-    def proved(self, header: Header, before: Expected, now: float) -> None:
-        """A linearizable answer; `before` is what was the newest when it was asked for."""
+    def proved(self, header: Header, before: Expected, now: float) -> bool:
+        """A linearizable answer; `before`: the newest when it was asked for. Whether history is another one."""
         if (
             header.cluster_id == self.newest.cluster_id
             and header.revision >= before.revision
             and header.raft_term >= before.raft_term
         ):
             self.told(header, now)
-            return
+            return False
         # Within one history it goes back neither in revision nor in term: this is another one.
+        known = bool(self.newest.cluster_id)
         self.newest = Expected(header.cluster_id, header.revision, header.raft_term)
         self._due = self._becoming_due = 0
         self._renewed = now
+        return known
 
     def _renew(self, now: float) -> None:
         idle = now - self._renewed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
@@ -167,7 +168,7 @@ async def test_many_ask_for_a_token_and_one_is_fetched() -> None:
         await asyncio.sleep(0)
         return f"token {len(asked)}"
 
-    tokens = Tokens(authenticate)
+    tokens = Tokens(authenticate, time.monotonic)
     assert await asyncio.gather(*(tokens.get("a") for _ in range(10))) == ["token 1"] * 10
     for _ in range(10):
         tokens.reject("a", "token 1")
@@ -189,9 +190,29 @@ async def test_a_failed_request_for_a_token_is_not_remembered() -> None:
             raise failures.pop()
         return "token"
 
-    tokens = Tokens(authenticate)
+    tokens = Tokens(authenticate, time.monotonic)
     results = await asyncio.gather(*(tokens.get("a") for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [OSError, OSError, str]
+
+
+async def test_a_token_is_forgotten_for_silence_only_now_and_then() -> None:
+    """An etcd that is too busy to answer must not be made to hash everybody's password all the time."""
+    now = 0.0
+    given = 0
+
+    async def authenticate(url: str) -> str:
+        nonlocal given
+        given += 1
+        return f"token {given}"
+
+    tokens = Tokens(authenticate, lambda: now)
+    for second in range(120):
+        now = float(second)
+        await tokens.get("a")
+        tokens.forget("a")
+    assert given == 5  # at once, and then every half a minute
+    tokens.forget_all()
+    assert await tokens.get("a") == "token 6"
 
 
 @pytest.mark.parametrize("patient", [True, False], ids=["a call", "a call cut short"])

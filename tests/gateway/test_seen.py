@@ -134,11 +134,16 @@ def test_what_etcd_proves_is_where_it_is(header: Header, newest: Expected, forgo
     told = seen((NOW, 50))
     now = NOW + 100
     assert told.expected(now).revision == 50
-    told.proved(header, told.newest, now)
+    assert told.proved(header, told.newest, now) is forgotten
     assert told.newest == newest
     assert (told.expected(now).revision == 0) is forgotten
     assert unfit(StatusAnswer(header, leader=7), told.expected(now)) is None
     assert told.expected(now + 2 * LAG_PATIENCE).revision == header.revision
+
+
+def test_the_first_answer_is_no_other_history() -> None:
+    """There was none before."""
+    assert Seen().proved(Header(CLUSTER, 60, 3), Expected(), NOW) is False
 
 
 def test_linearizable_answers_may_arrive_in_another_order() -> None:
