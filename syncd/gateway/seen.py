@@ -53,7 +53,7 @@ class Seen:
             self.newest = Expected(newest.cluster_id, revision, max(header.raft_term, newest.raft_term))
 
     def proved(self, header: Header, before: Expected, now: float) -> bool:
-        """A linearizable answer; `before`: the newest when it was asked for. Whether history is another one."""
+        """A linearizable answer; `before`: the newest when it was asked. Whether history is another one."""
         if (
             header.cluster_id == self.newest.cluster_id
             and header.revision >= before.revision
