@@ -8,7 +8,7 @@
     configuration.py  the configuration file
     inputs.py         ways to cut bytes into pieces, choices drawn from bytes, how long work may take
     mutate.py         changes to an input that keep most of its grammar
-    corpus/           what real servers said, a folder a target; `capture.py` has written it
+    corpus/           what real servers said, a file a target; `capture.py` has written it
 
 A target is a plain function of bytes. `tests/fuzz` runs it under atheris, which looks for inputs that reach
 code that none has reached before; `test_targets.py` replays the corpus, and has hypothesis change it.

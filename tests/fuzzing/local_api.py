@@ -7,7 +7,8 @@ import logging
 import re
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -83,6 +84,20 @@ class _Accidents(logging.Handler):
         self.seen: list[str] = []
         self.aiohttp_failed = False
 
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Whatever is logged meanwhile comes here, and nowhere else."""
+        loggers = [logging.getLogger(name) for name in ("aiohttp", "asyncio")]
+        for logger in loggers:
+            logger.addHandler(self)
+            logger.propagate = False
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeHandler(self)
+                logger.propagate = True
+
     def emit(self, record: logging.LogRecord) -> None:
         cause = record.exc_info[1] if record.exc_info else None
         if isinstance(cause, UnicodeEncodeError):
@@ -100,10 +115,6 @@ class _House:
         kept.fill({b"/a": b"1\n", b"/b": b"2\n", b"/\xff": b"\xff\n"}, 10)
         self.stand = Stand((kept,), Path(self._directory.name))
         self.accidents = _Accidents()
-        for name in ("aiohttp", "asyncio"):
-            logger = logging.getLogger(name)
-            logger.addHandler(self.accidents)
-            logger.propagate = False
         self._bound = bound(self.stand.socket, 0o600, None)
         self._server = Server(self.stand.context, self._bound.__enter__())
         self.stand.loop.run_until_complete(self._server.__aenter__())
@@ -113,7 +124,7 @@ class _House:
         self.accidents.aiohttp_failed = False
         self.accidents.seen.clear()
         self.stand.accidents.clear()
-        with capture_logs() as logged:
+        with capture_logs() as logged, self.accidents.noted():
             received = self.stand.loop.run_until_complete(
                 asyncio.wait_for(self._dialogue(pieces), REQUEST_SECONDS)
             )
