@@ -76,7 +76,8 @@ class _Daemon:
             async with asyncio.TaskGroup() as group:
                 async with Server(context, listener):
                     tasks = [
-                        group.create_task(m.run(), name=f"mirror of {m.store.keys.name}") for m in mirrors
+                        group.create_task(_endless(m, stopped), name=f"mirror of {m.store.keys.name}")
+                        for m in mirrors
                     ]
                     tasks.append(
                         group.create_task(gateway.probe(settings.ranges[0]), name="probes of endpoints")
@@ -124,6 +125,17 @@ class _Daemon:
         log.info("reloaded", taken=["certificates", "password", "log"])
         if ignored:
             log.warning("reload needs a restart", sections=ignored)
+
+
+async def _endless(mirror: Mirror, stopped: asyncio.Event) -> None:
+    """A mirror that ends, however silently, ends the daemon: what it holds must not just grow old."""
+    try:
+        await mirror.run()
+    finally:
+        if not stopped.is_set():
+            raise RuntimeError(
+                f"the mirror of {mirror.store.keys.name!r} has ended; that is a fault of syncd"
+            )
 
 
 def _boot_time() -> float:

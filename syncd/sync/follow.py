@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NoReturn
 
 from syncd.gateway import Gateway, Unavailable, Unreachable, WatchResult, WatchStream
 from syncd.records import Event
@@ -14,6 +15,14 @@ from syncd.sync.revisions import Revisions
 from syncd.sync.slices import Slices
 from syncd.sync.standing import Standing
 from syncd.sync.tasks import plain_errors
+
+
+class _Reopen(Exception):
+    """It is time for another stream.
+
+    Raised, as a task group must not be left by the end of its block here: a task that fails just then would
+    leave this one cancelled for ever (before 3.13), and whoever is above would take that for its own end.
+    """
 
 
 class Follower:
@@ -71,11 +80,12 @@ class Follower:
     async def run(self) -> None:
         """Until the stream fails, by raising; or until it is time to open another."""
         with plain_errors():
-            async with asyncio.TaskGroup() as group:
-                name = f"watch of {self._store.keys.name}"
-                taking = group.create_task(self._take_in(), name=name)
-                await self._ask()
-                taking.cancel()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._take_in(), name=f"watch of {self._store.keys.name}")
+                    await self._ask()
+            except* _Reopen:
+                pass
 
     async def _take_in(self) -> None:
         held = self._store.revision
@@ -124,12 +134,12 @@ class Follower:
         if proved is not None:
             self._proved(proved)
 
-    async def _ask(self) -> None:
-        """Ask whenever it is time; returns when it is time for another stream."""
+    async def _ask(self) -> NoReturn:
+        """Ask whenever it is time, until it is time for another stream."""
         while True:
             due = self._heartbeat.tick(self._now())
             if due is Tick.REOPEN or self._gateway.homeward(self.stream.url):
-                return
+                raise _Reopen
             if due is Tick.SILENT:
                 raise Unreachable(self.stream.url, f"the watch is silent; {self._interval:g} s are the limit")
             self._hurried.clear()
