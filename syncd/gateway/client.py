@@ -153,9 +153,14 @@ class Gateway:
         body = range_request(keys, limit=1, changed_since=since)
         return await self._read(self.endpoints.at(url), "/kv/range", body, Page, blame=False)
 
-    async def sample(self, interval: KeyRange, keys: Sequence[bytes], revision: int) -> Sample:
-        """How many keys `interval` had at `revision`, and what a few of them held. Linearizable."""
-        body = sample_request(interval, keys, revision)
+    async def sample(
+        self, interval: KeyRange, keys: Sequence[bytes], revision: int, newer_than: int
+    ) -> Sample:
+        """What `interval` was at `revision`: its count, if any key was put after `newer_than`, some keys.
+
+        Linearizable. It costs etcd a look at every key, as `changes` does.
+        """
+        body = sample_request(interval, keys, revision, newer_than)
         return await self._read(self._current(), "/kv/txn", body, partial(Sample, keys=keys))
 
     @asynccontextmanager

@@ -187,7 +187,7 @@ class Page:
 
 
 class Sample:
-    """What the answer to `sample_request` says of an interval: its count, and a few of its keys."""
+    """What the answer to `sample_request` says of an interval: its count, some keys, any newer one."""
 
     def __init__(self, url: str, body: bytes, keys: Sequence[bytes]) -> None:
         answer = decode(url, _txn, body)
@@ -201,6 +201,8 @@ class Sample:
         self.header = answer.header
         self.count = ranges[0].count
         """All keys in the interval."""
+        self.newer = bool(ranges[0].kvs)
+        """Whether one of them was put after the revision that was named."""
         self.records = {
             key: records[0] if records else None for key, records in zip(keys, found, strict=True)
         }
@@ -252,13 +254,13 @@ def range_request(
     return orjson.dumps(request)
 
 
-def sample_request(interval: KeyRange, keys: Iterable[bytes], revision: int) -> bytes:
-    """Body of kv/txn: the count of `interval`, and each of the `keys`, at `revision`. Linearizable."""
+def sample_request(interval: KeyRange, keys: Iterable[bytes], revision: int, newer_than: int) -> bytes:
+    """Body of kv/txn: at `revision`, the count of `interval`, whether a key in it was put after `newer_than`,
+    and each of the `keys`. Linearizable.
+    """
     at = {"revision": str(revision)}
-    ranges = [
-        _interval(interval) | at | {"count_only": True},
-        *(_interval(KeyRange(key)) | at for key in keys),
-    ]
+    newer = {"min_mod_revision": str(newer_than + 1), "limit": "1", "keys_only": True}
+    ranges = [_interval(interval) | at | newer, *(_interval(KeyRange(key)) | at for key in keys)]
     return orjson.dumps({"success": [{"request_range": range_} for range_ in ranges]})
 
 

@@ -18,6 +18,10 @@ WITNESSES = 8
 """Keys that must all have the same last change in two histories for one to be taken for the other."""
 
 
+WITNESS_BYTES = 256 << 10
+"""Together they must fit into one answer, also of an etcd that has to stay below 4 MiB."""
+
+
 class View:
     """A range exactly as it was at one revision, for as long as somebody holds it."""
 
@@ -76,8 +80,19 @@ class Store:
         return self._blocks.get(key)
 
     def witnesses(self) -> dict[bytes, Record | None]:
-        """What tells this history from another: the keys that changed last, None for those that are gone."""
-        return {key: self.get(key) for key in self._changed}
+        """What tells this history from another: the keys that changed last, None for those that are gone.
+
+        As many as fit into WITNESS_BYTES, and one.
+        """
+        found: dict[bytes, Record | None] = {}
+        size = 0
+        for key in reversed(self._changed):
+            record = self.get(key)
+            size += len(key) + (len(record.value) if record else 0)
+            if found and size > WITNESS_BYTES:
+                break
+            found[key] = record
+        return found
 
     def view(self) -> View:
         """The state now."""

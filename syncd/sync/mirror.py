@@ -15,13 +15,14 @@ import structlog
 
 from syncd.config import Config
 from syncd.errors import SyncdError
-from syncd.gateway import Gateway, Header, MalformedAnswer, Unreachable, WatchStream
+from syncd.gateway import FutureRevision, Gateway, Header, MalformedAnswer, Unreachable, WatchStream
 from syncd.keyrange import KeyRange
 from syncd.status import Counters, HistoryStatus, RangeStatus, State, Syncing
 from syncd.store import Rebuild, Store
 from syncd.sync.backoff import Backoff
 from syncd.sync.decide import (
     Lagging,
+    OtherHistory,
     Reaction,
     continues,
     new_epoch,
@@ -34,6 +35,9 @@ from syncd.sync.repeats import Repeats
 from syncd.sync.slices import Slices
 from syncd.sync.standing import Standing
 from syncd.sync.turns import Turns
+
+COMPARE_FREELY = 10_000
+"""Keys that etcd looks at within 10 ms; above, daemons take turns at having their state compared."""
 
 PROGRESS_LOG_PAUSE = 5.0
 """Seconds between two lines in the log about a full read under way."""
@@ -166,6 +170,7 @@ class Mirror:
             took = self._clocks.now() - asked
             pause = self._turns.listened(took, self._gateway.road)
             if pause is None:
+                self._standing.error = None
                 return
             self._standing.error = f"etcd is busy: it took {took:.2f} s to read one key; the range must wait"
             if self._repeats.worth_saying("busy") is not None:
@@ -219,15 +224,15 @@ class Mirror:
     async def _watch(self) -> None:
         """Follow one stream: until it fails, by raising; or until it is time to open it anew."""
         store = self.store
+        if self._doubtful:
+            await self._same_state()
+            self._doubtful = False
         # From the revision held, not from the one after it, though what is held comes once more then. A watch
         # that starts in the future gets no progress answer before something is written (seen on 3.5.30); and
         # one that starts at the very revision that was compacted misses its deletes (seen up to 3.5.1).
         async with self._gateway.watch(self._keys, store.revision) as stream:
             header = await self._created(stream)
             await self._same_history(stream, header)
-            if self._doubtful:
-                await self._same_state()
-                self._doubtful = False
             self._follower = Follower(
                 store,
                 self._gateway,
@@ -277,13 +282,25 @@ class Mirror:
         """After an outage: refuse to go on when etcd, at the revision held, does not hold what is held.
 
         An etcd that was wiped or restored keeps its cluster id, and may be past the revision held by now:
-        only its keys tell. Asked for are those that changed last, and how many there are.
+        only its keys tell. Nothing may be newer than the newest that is held, there must be as many keys, and
+        those that changed last, or are gone since, must be as they are here.
         """
-        store = self.store
-        count, witnesses = store.count, store.witnesses()
-        sample = await self._gateway.sample(self._keys, list(witnesses), store.revision)
-        if (sample.count, sample.records) != (count, witnesses):
-            raise other_history(sample.header, store.epoch, store.revision)
+        store, slices = self.store, Slices(self._clocks.now)
+        count, held, epoch, witnesses = store.count, store.revision, store.epoch, store.witnesses()
+        newest = 0
+        for block, _, _ in store.view().slices(self._keys):
+            newest = max(newest, *block.mod_revisions())
+            await slices.breath()
+        if count > COMPARE_FREELY:
+            await self._turn("compare")
+        try:
+            sample = await self._gateway.sample(self._keys, list(witnesses), held, newest)
+        except FutureRevision as error:
+            raise OtherHistory(
+                f"etcd has not come to revision {held} yet, but it was held: {error}"
+            ) from error
+        if sample.newer or (sample.count, sample.records) != (count, witnesses):
+            raise other_history(sample.header, epoch, held)
 
     def _proved(self, at: float) -> None:
         """The store is current as of `at`."""

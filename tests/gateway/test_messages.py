@@ -249,7 +249,7 @@ def test_no_damage_does_worse_than_malformed(data: st.DataObject) -> None:
             {"key": "YQ==", "limit": "1", "min_mod_revision": "42", "keys_only": True},
         ),
         (
-            sample_request(prefix_range(b"/a/"), [b"a"], 7),
+            sample_request(prefix_range(b"/a/"), [b"a"], 7, 5),
             {
                 "success": [
                     {
@@ -257,7 +257,9 @@ def test_no_damage_does_worse_than_malformed(data: st.DataObject) -> None:
                             "key": "L2Ev",
                             "range_end": "L2Ew",
                             "revision": "7",
-                            "count_only": True,
+                            "min_mod_revision": "6",
+                            "limit": "1",
+                            "keys_only": True,
                         }
                     },
                     {"request_range": {"key": "YQ==", "revision": "7"}},
@@ -307,7 +309,7 @@ def test_a_sample_tells_the_count_and_which_keys_there_were() -> None:
     sample = Sample(
         URL, _txn({"header": {}, "count": "5"}, {"header": {}} | there, {"header": {}}), [b"a", b"b"]
     )
-    assert sample.count == 5
+    assert (sample.count, sample.newer) == (5, False)
     assert sample.records == {b"a": Record(b"a", b"", 2, 3, 2), b"b": None}
 
 

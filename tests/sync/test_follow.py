@@ -65,7 +65,7 @@ class Road:
 
     async def sample(self, *_: object) -> Any:
         """Nothing is there, as in the store."""
-        return SimpleNamespace(count=0, records={}, changed=False, header=Header(1, self.revision_, 2))
+        return SimpleNamespace(count=0, records={}, newer=False, header=Header(1, self.revision_, 2))
 
     async def changes(self, *_: object, **__: object) -> Any:
         """What the test has put there."""

@@ -339,7 +339,7 @@ async def test_a_lost_road_is_left_for_the_other(new_etcd: Etcd) -> None:
         assert range_.full_reads == {"initial": 1}
 
 
-@pytest.mark.parametrize("last", ["a put", "a delete", "nothing since it was read"])
+@pytest.mark.parametrize("last", ["a put", "a delete", "nothing", "nothing, after a delete"])
 async def test_a_restored_etcd_that_went_on_past_the_revision_held_is_a_new_epoch(
     etcd: Etcd, last: str
 ) -> None:
@@ -347,9 +347,9 @@ async def test_a_restored_etcd_that_went_on_past_the_revision_held_is_a_new_epoc
     etcd.txn_put([(f"/a/{i}", "kept") for i in range(10)], ops=1)
     backup = etcd.directory / "backup"
     etcd.etcdctl("snapshot", "save", str(backup))
-    if last == "nothing since it was read":
+    if last == "nothing, after a delete":
         etcd.delete("/a/3")
-        etcd.put("/b/1", "x")
+    etcd.put("/b/1", "x")
     async with Proxy(etcd.port) as proxy, mirrored(proxy.url) as range_:
         await range_.until_live()
         if last == "a delete":
@@ -362,6 +362,8 @@ async def test_a_restored_etcd_that_went_on_past_the_revision_held_is_a_new_epoc
         etcd.kill()
         etcd.restore(backup)
         etcd.start()
+        if last == "nothing":
+            etcd.put("/a/3", "other")  # before the revision held, so no watch from there on tells
         etcd.txn_put([(f"/b/{i}", "new") for i in range(held)], ops=1)
         proxy.let_through()
         await range_.until(lambda: range_.store.epoch != first)
