@@ -2,9 +2,9 @@
 
 async with Proxy(etcd.port) as proxy:
     ...  # talk to proxy.url
-    proxy.cut()  # every connection is reset
+    proxy.cut()  # every connection is reset: the peers see ECONNRESET
     proxy.cut_after(1000)  # the same, in the middle of whatever the 1,000th byte from the server belongs to
-    proxy.black_hole()  # connections stay open, and no byte comes through in either direction
+    proxy.black_hole()  # connections stay open, new ones are accepted, and no byte comes through
     proxy.slow_down(1 << 10)  # 1 KiB a second
     proxy.refuse()  # cuts what is open, and everything new at once
     proxy.let_through()  # all is well again; what was held back flows on, as after a lost route has come back
@@ -13,10 +13,15 @@ async with Proxy(etcd.port) as proxy:
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from contextlib import suppress
 from typing import Self
 
 CHUNK = 1 << 16
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER that makes a close say RST instead of FIN: what is not sent yet is dropped."""
+
 PIECES_A_SECOND = 8
 """Writes on a slow connection: so many that it flows, so few that the event loop has time for others."""
 
@@ -51,19 +56,22 @@ class Proxy:
     @property
     def open_connections(self) -> int:
         """Connections that are open now."""
-        return len(self._open) // 2
+        return len(self._serving)
 
     def cut(self) -> None:
         """Reset every open connection; new ones are welcome."""
         for writer in tuple(self._open):
-            writer.transport.abort()
+            reset(writer)
 
     def cut_after(self, count: int) -> None:
         """Reset every open connection once `count` more bytes, at least one, were passed on to clients."""
         self._cut_in = count
 
     def black_hole(self) -> None:
-        """Stop passing on, without closing anything: new connections are accepted, and left alone too."""
+        """Stop passing on, without closing anything: new connections are accepted, and left alone too.
+
+        Whether there is a server behind it cannot be told from outside, not even when it is down.
+        """
         self._passing.clear()
 
     def slow_down(self, rate: int) -> None:
@@ -106,28 +114,50 @@ class Proxy:
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         self.connections += 1
-        if self._refusing:
+        self._open.add(writer)
+        try:
+            if onward := await self._dial(writer):
+                await self._exchange(reader, writer, *onward)
+            else:
+                reset(writer)
+        finally:
+            self._open.discard(writer)
             writer.transport.abort()
-            return
+
+    async def _dial(
+        self, writer: asyncio.StreamWriter
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """Connect a client that just came to the server, as soon as that is allowed; None when it is not."""
+        if self._refusing:
+            return None
+        await self._passing.wait()
+        if self._refusing or writer.transport.is_closing():
+            return None
         try:
             upstream, onward = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        if self._refusing:
-            writer.transport.abort()
-            onward.transport.abort()
-            return
-        ends = {writer, onward}
-        self._open |= ends
+        except OSError:  # nobody listens there
+            await self._passing.wait()
+            return None
+        if self._refusing or writer.transport.is_closing():
+            reset(onward)
+            return None
+        return upstream, onward
+
+    async def _exchange(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        upstream: asyncio.StreamReader,
+        onward: asyncio.StreamWriter,
+    ) -> None:
+        self._open.add(onward)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(reader, onward, up=True), name="proxy, up")
                 group.create_task(self._pass(upstream, writer, up=False), name="proxy, down")
         finally:
-            self._open -= ends
-            for end in ends:
-                end.transport.abort()
+            self._open.discard(onward)
+            onward.transport.abort()
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, up: bool) -> None:
         try:
@@ -137,7 +167,7 @@ class Proxy:
                     size = self._passable(len(chunk), up=up)
                     piece, chunk = chunk[:size], chunk[size:]
                     if up and not self.allows(piece, target):
-                        target.transport.abort()
+                        reset(target)
                         return
                     target.write(piece)
                     await target.drain()
@@ -149,7 +179,7 @@ class Proxy:
             if target.can_write_eof():
                 target.write_eof()
         except OSError:  # one side is gone, so the other goes too
-            target.transport.abort()
+            reset(target)
 
     def _passable(self, size: int, *, up: bool) -> int:
         """How many of `size` bytes may go on now."""
@@ -169,3 +199,10 @@ class Proxy:
             if self._cut_in <= 0:
                 self._cut_in = None
                 self.cut()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection at once, as a host does that knows nothing of it."""
+    if not writer.transport.is_closing():
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.transport.abort()

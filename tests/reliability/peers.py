@@ -12,7 +12,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Sequence
 
-from tests.proxy import Proxy
+from tests.proxy import Proxy, reset
 
 DIALER = re.compile(rb"X-Server-From: ([0-9a-f]+)\r\n")
 
@@ -31,7 +31,7 @@ class PeerProxy(Proxy):
         self._shut_out.add(dialer)
         for onward, other in self._dialers.items():
             if other == dialer:
-                onward.transport.abort()
+                reset(onward)
 
     def let_through(self) -> None:
         """Let everybody in again."""
