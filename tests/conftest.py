@@ -1,10 +1,11 @@
-"""The fixtures for all tests, and last lines that say which versions of etcd they had."""
+"""The fixtures for all tests, and last lines that say which versions of etcd and what chaos they had."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.etcd import VERSIONS, Etcd, reason_missing, started
+from tests.reliability.report import summaries
 
 
 @pytest.fixture(params=VERSIONS)
@@ -31,7 +32,7 @@ def new_etcd() -> Iterator[Etcd]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which versions of etcd were exercised, and why the others were not."""
+    """Say which versions of etcd were exercised, why the others were not, and what chaos was made."""
     terminalreporter.section("etcd")
     ran = [f"{version} ({started[version]} starts)" for version in VERSIONS if started[version]]
     terminalreporter.line(f"exercised: {', '.join(ran) or 'none'}")
@@ -39,3 +40,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if not started[version]:
             reason = reason_missing(version) or "no selected test asked for it"
             terminalreporter.line(f"NOT exercised: {version}: {reason}", yellow=True)
+    if summaries:
+        terminalreporter.section("chaos")
+        for summary in summaries:
+            terminalreporter.line(summary)

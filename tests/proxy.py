@@ -67,6 +67,11 @@ class Proxy:
         """Reset every open connection once `count` more bytes, at least one, were passed on to clients."""
         self._cut_in = count
 
+    @property
+    def is_to_cut(self) -> bool:
+        """Whether the cut that `cut_after` announced is yet to come."""
+        return self._cut_in is not None
+
     def black_hole(self) -> None:
         """Stop passing on, without closing anything: new connections are accepted, and left alone too.
 

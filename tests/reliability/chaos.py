@@ -13,6 +13,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from itertools import takewhile
@@ -48,13 +49,15 @@ class Chaos:
     """One run: `await run()` once, then look at `report`."""
 
     def __init__(self, version: str, seed: int, only: Collection[str] = ()) -> None:
-        self.report = Report(version, seed, Tally())
-        self._history = History()
         self._kinds = chosen(version, only)
+        self.report = Report(version, seed, Tally(), tuple(only))
+        self.report.faults.update({kind.name: 0 for kind in self._kinds})
+        self._history = History()
         self._keep: Path | None = None
 
     async def run(self, seconds: float) -> None:
         """Make faults for about so long, a whole number of rounds; then judge everything."""
+        self.report.minutes = seconds / 60
         seed, tally, history = self.report.seed, self.report.tally, self._history
         cluster = guarded_cluster(self.report.version)
         judge = Judge(history, cluster.endpoints, cluster.members[0].api_prefix, ROOT, ROOT_PASSWORD)
@@ -70,9 +73,13 @@ class Chaos:
                         for planned in takewhile(lambda _: monotonic() < until, schedule):
                             await self._round(stage, planned)
                     await judge.caught_up(await stage.members.revision())
+                    await stage.compare()
+            except BaseException as error:
+                self.report.aborted = why(error)
+                raise
             finally:
-                self._conclude(stage, monotonic() - began)
-                if not self.report.ok or sys.exc_info()[1]:
+                self._conclude(stage, judge, monotonic() - began)
+                if not self.report.ok:
                     self._keep_evidence(stage)
 
     @property
@@ -84,10 +91,13 @@ class Chaos:
         report = self.report
         names = [fault.kind.name for fault in planned.faults]
         began = monotonic()
-        await play(stage, planned)
+        played = await play(stage, planned)
         healed = monotonic()
         report.rounds += 1
-        report.faults.update(names)
+        for name, missed in played.items():
+            (report.missed if missed else report.faults)[name] += 1
+            if missed:
+                say(f"     {name}: missed, as {missed}")
         try:
             await stage.recovered()
         except NotRecoveredError as error:
@@ -106,13 +116,13 @@ class Chaos:
             f"{', '.join(names)}"
         )
 
-    def _conclude(self, stage: Stage, seconds: float) -> None:
+    def _conclude(self, stage: Stage, judge: Judge, seconds: float) -> None:
         report, lives = self.report, stage.lives
         report.seconds = seconds
         report.generations = self._history.generation + 1
-        report.revisions = sum(
-            self._history.of(number).head for number in range(self._history.generation + 1)
-        )
+        generations = [self._history.of(number) for number in range(report.generations)]
+        report.revisions = sum(generation.head - generation.since for generation in generations)
+        report.compared, report.skipped = stage.compared, judge.skipped
         report.written, report.refused = stage.writer.written, stage.writer.failed
         report.processes, report.peak_bytes = lives.processes, lives.peak_bytes
         report.full_reads = lives.total("full_reads")
@@ -155,13 +165,22 @@ def strange(log: str) -> list[str]:
     ]
 
 
+def why(error: BaseException) -> str:
+    """What ended a run, in one line."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(why(one) for one in error.exceptions)
+    if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
+        return "interrupted"
+    return f"{type(error).__name__}: {error}"
+
+
 def say(text: str) -> None:
     """One line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; its exit code."""
+    """The command; its exit code: 0 all is well, 1 violations, 2 a wrong command, 3 the run was aborted."""
     parser = argparse.ArgumentParser(prog="tests/chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="repeats a run's schedule")
@@ -178,13 +197,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     say(f"seed {arguments.seed}, etcd {arguments.version}, {arguments.minutes:g} minutes")
     try:
         asyncio.run(chaos.run(60 * arguments.minutes))
-    finally:
-        print(chaos.report)
-        if chaos.evidence:
-            print(f"the logs are in {chaos.evidence}")
-        if arguments.json:
-            arguments.json.write_text(chaos.report.as_json())
-    return 0 if chaos.report.ok else 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the report is due
+        chaos.report.aborted = chaos.report.aborted or why(error)
+        traceback.print_exc()
+    print(chaos.report)
+    if chaos.evidence:
+        print(f"the logs are in {chaos.evidence}")
+    if arguments.json:
+        arguments.json.write_text(chaos.report.as_json())
+    return chaos.report.exit_code
 
 
 @asynccontextmanager

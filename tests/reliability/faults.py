@@ -10,7 +10,7 @@ from tests.reliability.faults_data import DATA
 from tests.reliability.faults_network import NETWORK
 from tests.reliability.faults_processes import PROCESSES, UPGRADE, UPGRADED
 from tests.reliability.faults_users import USERS
-from tests.reliability.kinds import Faults
+from tests.reliability.kinds import Faults, MissedError
 from tests.reliability.schedule import Planned, Round
 from tests.reliability.stage import Stage
 
@@ -23,14 +23,20 @@ def faults_for(version: str) -> Faults:
     return FAULTS if upgradable else {kind: fault for kind, fault in FAULTS.items() if kind not in UPGRADE}
 
 
-async def play(stage: Stage, faults: Round) -> None:
-    """Let a round's faults happen, and return when all of them are healed."""
+async def play(stage: Stage, faults: Round) -> dict[str, str]:
+    """Let a round's faults happen, until all are healed. By kind, why one missed, or '' for a hit."""
     async with asyncio.TaskGroup() as group:
-        for planned in faults.faults:
-            group.create_task(_happen(stage, planned), name=planned.kind.name)
+        tasks = [
+            group.create_task(_happen(stage, planned), name=planned.kind.name) for planned in faults.faults
+        ]
+    return {task.get_name(): task.result() for task in tasks}
 
 
-async def _happen(stage: Stage, planned: Planned) -> None:
+async def _happen(stage: Stage, planned: Planned) -> str:
     await asyncio.sleep(planned.offset)
-    async with FAULTS[planned.kind](stage, random.Random(planned.seed)):
-        await asyncio.sleep(planned.hold)
+    try:
+        async with FAULTS[planned.kind](stage, random.Random(planned.seed)):
+            await asyncio.sleep(planned.hold)
+    except MissedError as missed:
+        return str(missed)
+    return ""

@@ -6,20 +6,21 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 from tests.etcd import Etcd
 from tests.reliability.faults_network import let_through, refuse, slow_down
-from tests.reliability.kinds import Faults, Part, kind
+from tests.reliability.kinds import Faults, MissedError, Part, kind
 from tests.reliability.stage import ROOT, ROOT_PASSWORD, NotRecoveredError, Stage
 
 READ_RATE = 48 << 10
 """Bytes a second at which a full read of a few hundred keys takes some seconds."""
 
-CATCH_UP_RATE = 16 << 10
-BEGIN_SECONDS = 3.0
-"""For a full read to get under way."""
+CATCH_UP_RATE = 4 << 10
+"""Bytes a second at which a hundred revisions take some seconds."""
+BEGIN_SECONDS = 6.0
+"""For a full read, or a watch, to get under way: back-off is on its way, too."""
 
 
 @asynccontextmanager
@@ -27,8 +28,11 @@ async def compacted_while_disconnected(stage: Stage, draw: random.Random) -> Asy
     """All that the daemon misses is compacted away before it comes back."""
     refuse(stage)
     yield
-    await stage.compact()
+    compacted = await stage.compact()
+    held = await _held(stage)
     let_through(stage)
+    if held >= compacted:
+        raise MissedError(f"the daemon holds {held}, and only what was before {compacted} is gone")
 
 
 @asynccontextmanager
@@ -37,12 +41,18 @@ async def compacted_in_full_read(stage: Stage, draw: random.Random) -> AsyncIter
     await stage.kill_daemon()
     slow_down(stage, READ_RATE)
     await stage.start_daemon()
-    # On a machine so busy that this takes longer, the compaction comes a little too early to hurt.
-    with suppress(NotRecoveredError):
+    try:
         await stage.until(partial(_is_reading, stage), BEGIN_SECONDS)
+        missed = ""
+    except NotRecoveredError:
+        missed = f"no page was read within {BEGIN_SECONDS:g} s"
     await stage.compact()
+    if not missed and not await _is_reading(stage):
+        missed = "all was read before the compaction was done"
     yield
     let_through(stage)
+    if missed:
+        raise MissedError(missed)
 
 
 @asynccontextmanager
@@ -50,25 +60,42 @@ async def compacted_in_catch_up(stage: Stage, draw: random.Random) -> AsyncItera
     """While the daemon catches up on a slow road, all that it has not seen yet is compacted away."""
     refuse(stage)
     yield
+    missing = await stage.members.revision()
     let_through(stage)
     slow_down(stage, CATCH_UP_RATE)
-    await asyncio.sleep(draw.uniform(0.2, 1.0))
+    try:
+        await stage.until(partial(_is_watching, stage), BEGIN_SECONDS)
+        missed = ""
+    except NotRecoveredError:
+        missed = f"the daemon had not connected again after {BEGIN_SECONDS:g} s"
+    if not missed and (held := await _held(stage)) >= missing:
+        missed = f"the daemon had caught up already: it holds {held}, and missed what was until {missing}"
     await stage.compact()
     let_through(stage)
+    if missed:
+        raise MissedError(missed)
 
 
 @asynccontextmanager
 async def defragmented(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
     """One member after the other stops serving to rewrite its database."""
-    for index, member in enumerate(stage.cluster.members):
-        if member.is_running:
-            await stage.members.try_member(index, "/maintenance/defragment", {})
+    done = [
+        await stage.members.try_member(index, "/maintenance/defragment", {})
+        for index, member in enumerate(stage.cluster.members)
+        if member.is_running
+    ]
     yield
+    if not any(done):
+        raise MissedError("no member did it")
 
 
 @asynccontextmanager
 async def no_space(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
-    """Etcd raises NOSPACE, and refuses writes until somebody disarms that."""
+    """Etcd's alarm NOSPACE is on, and etcd refuses writes until somebody disarms it.
+
+    It is etcd's own alarm, but raised by us: no disk and no quota is full. A quota that can be filled within
+    seconds would also be full after an hour of the writer's work.
+    """
     alarm = {"memberID": await stage.members.some_member_id(), "alarm": "NOSPACE"}
     await stage.members.insist("/maintenance/alarm", {"action": "ACTIVATE", **alarm})
     yield
@@ -104,6 +131,17 @@ async def wipe(stage: Stage, *, new_cluster_id: bool) -> None:
         member.version = stage.version
 
     await stage.begin_generation(0, replace, wiped=True)
+
+
+async def _held(stage: Stage) -> int:
+    """The daemon's revision; 0 when it doesn't answer, or holds nothing."""
+    status = await stage.status()
+    return int(status["ranges"][0]["revision"]) if status else 0
+
+
+async def _is_watching(stage: Stage) -> bool:
+    status = await stage.status()
+    return bool(status and status["ranges"][0]["endpoint"])
 
 
 async def _is_reading(stage: Stage) -> bool:

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.reliability.kinds import Faults, Part, kind
+from tests.reliability.kinds import Faults, MissedError, Part, kind
 from tests.reliability.stage import Stage
 
 CUT_WITHIN = 20_000
@@ -24,7 +24,10 @@ async def cut_in_mid_line(stage: Stage, draw: random.Random) -> AsyncIterator[No
     for proxy in stage.road:
         proxy.cut_after(draw.randint(1, CUT_WITHIN))
     yield
+    cut = not all(proxy.is_to_cut for proxy in stage.road)
     let_through(stage)
+    if not cut:
+        raise MissedError("no road carried so much")
 
 
 @asynccontextmanager

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from signal import SIGHUP
 
+from tests.calls import RefusedError
 from tests.etcd import Etcd
 from tests.reliability.faults_data import wipe
-from tests.reliability.kinds import Faults, Part, kind
+from tests.reliability.kinds import Faults, MissedError, Part, kind
+from tests.reliability.members import SilentError
 from tests.reliability.peers import isolate, reunite
 from tests.reliability.stage import HEARTBEAT, Stage
 
@@ -62,7 +64,13 @@ async def member_partitioned(stage: Stage, draw: random.Random) -> AsyncIterator
     ids = [await stage.members.member_id(index) for index in range(len(stage.peers))]
     isolate(lone, stage.peers, ids)
     yield
+    try:
+        alone = "leader" not in await stage.members.status(lone)
+    except (SilentError, RefusedError):  # so it answers nobody: it has lost them
+        alone = True
     reunite(stage.peers)
+    if not alone:
+        raise MissedError("the member still has a leader")
 
 
 @asynccontextmanager
@@ -99,7 +107,10 @@ async def daemon_reloaded(stage: Stage, draw: random.Random) -> AsyncIterator[No
 
 @asynccontextmanager
 async def clock_jumped(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
-    """The daemon's wall clock jumps by hours, in one direction and then in the other."""
+    """The daemon's wall clock jumps by hours, in one direction and then in the other.
+
+    It reaches `time.time` alone: the names of epochs, and the times in the log.
+    """
     forwards = draw.randrange(3600, CLOCK_SECONDS) * draw.choice((1, -1))
     stage.set_clock(forwards)
     yield

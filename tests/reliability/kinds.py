@@ -1,7 +1,8 @@
 """What a fault is: a kind, which is all that the schedule knows, and what happens to the stage.
 
 What happens is an async context manager: what stands before its `yield` injects the fault, what stands after
-heals it. In between it holds, for as long as the schedule says.
+heals it. In between it holds, for as long as the schedule says. Most faults are certain to do what their name
+says; the others look whether they did, and raise MissedError when they did not, after all is healed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tests.reliability.stage import Stage
+
+
+class MissedError(Exception):
+    """The fault was made, and undone, but did not do what its name says; why."""
 
 
 class Part(Enum):

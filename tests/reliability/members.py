@@ -18,7 +18,7 @@ CALL_SECONDS = 1.0
 """For one member to answer: the next one may be well."""
 
 ASK_AGAIN_SECONDS = 0.1
-LEADER_SECONDS = 30.0  # far more than an election takes: a busy machine is no failure
+PATIENCE = 60.0  # far more than an election takes: a busy machine is no failure
 
 Body = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -77,7 +77,7 @@ class Members:
                 return answer
         raise SilentError("; ".join(failures))
 
-    async def insist(self, path: str, body: Body, patience: float = 30.0) -> Answer:
+    async def insist(self, path: str, body: Body, patience: float = PATIENCE) -> Answer:
         """Ask until a member answers, whatever befalls them meanwhile; for what may be done twice."""
         deadline = time.monotonic() + patience
         while True:
@@ -120,8 +120,15 @@ class Members:
         return revision(await self.insist("/kv/range", {"key": b64(b"/"), "count_only": True}))
 
     async def member_id(self, index: int) -> int:
-        """How that member calls itself."""
-        return int((await self.status(index))["header"]["member_id"])
+        """How that member calls itself, once it answers; SilentError when it doesn't for long."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return int((await self.status(index))["header"]["member_id"])
+            except (SilentError, RefusedError):
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
 
     async def some_member_id(self) -> int:
         """The id of a member that answers."""
@@ -131,7 +138,7 @@ class Members:
 
     async def leader(self) -> int:
         """The index of the leader, as soon as there is one; TimeoutError when that takes too long."""
-        async with asyncio.timeout(LEADER_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 for index, member in enumerate(self.members):
                     if member.is_running and await self._leads(index):

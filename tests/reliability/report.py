@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +14,10 @@ TOLD_IN_FULL = 20
 """Violations that the report tells; the rest is only counted."""
 
 
+summaries: list[str] = []
+"""Of the runs of this process; the tests' summary tells."""
+
+
 @dataclass(slots=True)
 class Report:
     """Filled while it runs."""
@@ -20,9 +25,17 @@ class Report:
     version: str
     seed: int
     tally: Tally
+    only: tuple[str, ...] = ()
+    minutes: float = 0.0
+    """For which it was to make faults."""
+    aborted: str = ""
+    """Why it ended before its end."""
     seconds: float = 0.0
     rounds: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    """Those that did what their name says, and 0 for the kinds that did not come up."""
+    missed: Counter[str] = field(default_factory=Counter)
+    """Those that were made, but did not hit."""
     recoveries: list[float] = field(default_factory=list)
     """Seconds from the last fault's end until the daemon was live at etcd's head, round by round."""
     generations: int = 1
@@ -30,7 +43,11 @@ class Report:
     refused: int = 0
     """Writes that etcd refused, or did not answer."""
     revisions: int = 0
-    """Those that the judge knows, in all generations."""
+    """Those that the judge knows; what a generation shares with the one before counts once."""
+    compared: int = 0
+    """Keys that the judge held against etcd's own read of everything, when a generation ended."""
+    skipped: int = 0
+    """How often a member's watch left a revision out, as the judge saw it."""
     processes: int = 0
     """Daemons, one after the other."""
     peak_bytes: int = 0
@@ -39,8 +56,29 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was wrong."""
-        return not self.tally.violations
+        """Whether nothing was wrong, and the run came to its end."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is well, 1 violations, 3 aborted without any."""
+        return 1 if self.tally.violations else 3 if self.aborted else 0
+
+    @property
+    def command(self) -> str:
+        """What does the same again."""
+        only = f" --only {shlex.join(self.only)}" if self.only else ""
+        return f"tests/chaos --version {self.version} --seed {self.seed} --minutes {self.minutes:g}{only}"
+
+    @property
+    def summary(self) -> str:
+        """Two lines of it, for the end of many tests."""
+        made = Counter({name: count for name, count in self.faults.items() if count})
+        return (
+            f"etcd {self.version}, seed {self.seed}, {self.seconds:.0f} s: {self.tally.events} events "
+            f"told and judged, {len(self.tally.violations)} violations\n"
+            f"    {made.total()} faults hit: {_counts(made)}; {self.missed.total()} missed"
+        )
 
     def as_json(self) -> str:
         """Everything, for machines."""
@@ -54,15 +92,21 @@ class Report:
         hourly = f", {made * 3600 / self.seconds:.0f} an hour" if self.seconds else ""
         violations = self.tally.violations
         lines = [
+            *([f"ABORTED: {self.aborted}"] if self.aborted else []),
             f"etcd {self.version}, seed {self.seed}: {self.seconds:.0f} s, {self.rounds} rounds",
-            f"faults: {made}{hourly}: {_counts(self.faults)}",
+            f"once more: {self.command}",
+            f"faults that hit: {made}{hourly}: {_counts(self.faults)}",
+            f"faults that missed: {_counts(self.missed)}",
             f"live again after {middle:.1f} s (median), {slowest:.1f} s (longest)",
             f"etcd: {self.written} writes, {self.refused} refused or unanswered",
-            f"judge: {self.revisions} revisions in {self.generations} generations",
+            (
+                f"judge: {self.revisions} revisions in {self.generations} generations; "
+                f"{self.skipped} skipped by a watch; {self.compared} keys compared with etcd's own read"
+            ),
             f"daemon: {self.processes} processes, at most {self.peak_bytes / (1 << 20):.0f} MiB",
             f"full reads: {_counts(self.full_reads)}",
             f"reconnects: {_counts(self.reconnects)}",
-            f"readers: {self.tally}",
+            f"readers: {self.tally} (one event told to 20 watchers counts 20)",
             *(str(violation) for violation in violations[:TOLD_IN_FULL]),
         ]
         if len(violations) > TOLD_IN_FULL:
