@@ -113,6 +113,17 @@ class Calls:
         """Forget all history before `revision`, and return when it is gone from the backend too."""
         self.ask("/kv/compaction", {"revision": revision, "physical": True})
 
+    def guard(self, user: str, password: str, prefix: Text) -> None:
+        """Switch authentication on: `root` may do all, `user` read `prefix`, both with that password."""
+        key, range_end = _interval(prefix)
+        permission = {"permType": "READ", "key": key, "range_end": range_end}
+        for name, role in (("root", "root"), (user, "reading")):
+            self.ask("/auth/user/add", {"name": name, "password": password})
+            self.ask("/auth/role/add", {"name": role})
+            self.ask("/auth/user/grant", {"user": name, "role": role})
+        self.ask("/auth/role/grant", {"name": "reading", "perm": permission})
+        self.ask("/auth/enable", {})
+
     def range(self, key: Text, range_end: Text = b"", *, revision: int = 0, limit: int = 0) -> Contents:
         r"""Read a key, or the keys from `key` to before `range_end` (`b"\0"`: to the last key)."""
         body = {"key": _b64(key), "range_end": _b64(range_end), "revision": revision, "limit": limit}

@@ -132,12 +132,7 @@ def _answers(etcd: Etcd) -> Iterator[tuple[str, bytes]]:
     yield "a compacted revision", _asked(etcd, "/kv/range", {"key": KEY, "revision": 1})
     yield "no such call", _asked(etcd, "/kv/nothing", {})
     yield "no JSON", _asked(etcd, "/kv/range", "{")
-    for user, role in (("root", "root"), ("reader", "")):
-        etcd.ask("/auth/user/add", {"name": user, "password": PASSWORD})
-        if role:
-            etcd.ask("/auth/role/add", {"name": role})
-            etcd.ask("/auth/user/grant", {"user": user, "role": role})
-    etcd.ask("/auth/enable", {})
+    etcd.guard("reader", PASSWORD, "/else/")
     yield "no token", _asked(etcd, "/kv/range", slash)
     yield "a bad token", _asked(etcd, "/kv/range", slash, "nonsense")
     yield "a wrong password", _asked(etcd, "/auth/authenticate", {"name": "reader", "password": "?"})

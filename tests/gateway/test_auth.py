@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,28 +28,13 @@ ALLOWED, DENIED = prefix_range(b"/mine/"), prefix_range(b"/theirs/")
 SECRET = "correct horse battery staple"  # what must not be in any message
 
 
-def guard(etcd: Etcd) -> None:
-    """Let the user `reader` read /mine/, and switch authentication on."""
-    permission = {
-        "permType": "READ",
-        "key": b64encode(ALLOWED.key).decode(),
-        "range_end": b64encode(ALLOWED.range_end).decode(),
-    }
-    for name, role in (("root", "root"), ("reader", "reading")):
-        etcd.ask("/auth/user/add", {"name": name, "password": SECRET})
-        etcd.ask("/auth/role/add", {"name": role})
-        etcd.ask("/auth/user/grant", {"user": name, "role": role})
-    etcd.ask("/auth/role/grant", {"name": "reading", "perm": permission})
-    etcd.ask("/auth/enable", {})
-
-
 @pytest.fixture
 def guarded(etcd_version: str) -> Iterator[Etcd]:
     """Run an etcd of each version where the user `reader` may read /mine/."""
     with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
         etcd.put("/mine/a", "1")
         etcd.put("/theirs/a", "1")
-        guard(etcd)
+        etcd.guard("reader", SECRET, ALLOWED.key)
         yield etcd
 
 
@@ -223,7 +207,7 @@ async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
     with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
         for _ in range(100):
             etcd.put("/mine/a", "1")
-        guard(etcd)
+        etcd.guard("reader", SECRET, ALLOWED.key)
         gateway = connect(etcd.endpoint, request=0.5, user="reader", password_file=password)
         await gateway.revision(ALLOWED)
         url = gateway.endpoints.current.url
@@ -231,7 +215,7 @@ async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
         etcd.kill()
         etcd.wipe()
         etcd.start()
-        guard(etcd)
+        etcd.guard("reader", SECRET, ALLOWED.key)
         failures: list[Unreachable] = []
         while len(failures) < 5:
             try:

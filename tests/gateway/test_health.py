@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -224,7 +223,7 @@ async def test_with_authentication_an_endpoint_comes_back_too(
     password = tmp_path / "password"
     password.write_text("secret")
     with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
-        guard(etcd, "/" if may_read else "/else/")
+        etcd.guard("reader", "secret", "/" if may_read else "/else/")
         async with Proxy(etcd.port) as one, Proxy(etcd.port) as two:
             gateway = connect(one.url, two.url, user="reader", password_file=password)
             one.refuse()
@@ -235,22 +234,6 @@ async def test_with_authentication_an_endpoint_comes_back_too(
                 await until(lambda: endpoint.failures >= 3)
                 one.let_through()
                 await until(lambda: endpoint.well)
-
-
-def guard(etcd: Etcd, prefix: str) -> None:
-    """Turn authentication on; `reader` may read what is below `prefix`."""
-    keys = prefix_range(prefix.encode())
-    permission = {
-        "permType": "READ",
-        "key": b64encode(keys.key).decode(),
-        "range_end": b64encode(keys.range_end).decode(),
-    }
-    for name, role in (("root", "root"), ("reader", "reading")):
-        etcd.ask("/auth/user/add", {"name": name, "password": "secret"})
-        etcd.ask("/auth/role/add", {"name": role})
-        etcd.ask("/auth/user/grant", {"user": name, "role": role})
-    etcd.ask("/auth/role/grant", {"name": "reading", "perm": permission})
-    etcd.ask("/auth/enable", {})
 
 
 async def test_an_endpoint_to_avoid_is_avoided_once(connect: Connect) -> None:

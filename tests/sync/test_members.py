@@ -18,6 +18,8 @@ from tests.store.model import contents
 from tests.sync.harness import Mirrored, etcds_state, mirrored
 
 HEARTBEAT = 1.0
+ELECTION_SECONDS = 30.0
+ASK_AGAIN_SECONDS = 0.05
 T = TypeVar("T")
 
 
@@ -66,12 +68,14 @@ async def _elected(call: Callable[..., T], *arguments: object) -> T:
 
     In a thread: the members need this event loop to reach each other.
     """
+    deadline = time.monotonic() + ELECTION_SECONDS
     while True:
         try:
             return await asyncio.to_thread(call, *arguments)
         except RefusedError as error:
-            if error.status != 503:
+            if error.status != 503 or time.monotonic() > deadline:
                 raise
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
 
 
 async def _write(member: Etcd, value: str) -> float:
