@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from tests.etcd import Cluster
 from tests.proxy import Proxy, reset
 
 DIALER = re.compile(rb"X-Server-From: ([0-9a-f]+)\r\n")
@@ -44,6 +46,17 @@ class PeerProxy(Proxy):
             self._dialers = {o: dialer for o, dialer in self._dialers.items() if not o.is_closing()}
             self._dialers[onward] = found[1]
         return self._dialers.get(onward) not in self._shut_out
+
+
+@asynccontextmanager
+async def between(cluster: Cluster) -> AsyncIterator[list[PeerProxy]]:
+    """Put a proxy before each member's peer port, for a cluster that was never started yet."""
+    async with AsyncExitStack() as stack:
+        proxies = [PeerProxy(int(member.peer_url.rpartition(":")[2])) for member in cluster.members]
+        for proxy in proxies:
+            await stack.enter_async_context(proxy)
+        cluster.advertise([proxy.url for proxy in proxies])
+        yield proxies
 
 
 def isolate(lone: int, proxies: Sequence[PeerProxy], member_ids: Sequence[int]) -> None:

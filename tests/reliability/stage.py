@@ -27,7 +27,7 @@ from tests.proxy import Proxy
 from tests.reliability import shifted
 from tests.reliability.lives import Lives
 from tests.reliability.members import Members, b64
-from tests.reliability.peers import PeerProxy
+from tests.reliability.peers import PeerProxy, between
 from tests.reliability.writer import GROUPS, Acknowledging, Writer
 from tests.serve.local import CutError, target
 
@@ -94,7 +94,8 @@ class Stage:
         self.writer = Writer(self.members, history, draw)
         self.road = [Proxy(member.port) for member in cluster.members]
         """What the daemon sees of the members, in their order."""
-        self.peers = [PeerProxy(int(member.peer_url.rpartition(":")[2])) for member in cluster.members]
+        self.peers: list[PeerProxy] = []
+        """What the members see of each other."""
         self.daemon = Daemon(module=shifted.__name__)
         self.lives = Lives()
         self.compared = 0
@@ -106,10 +107,10 @@ class Stage:
         async with AsyncExitStack() as stack:
             stack.callback(self.cluster.close)
             stack.callback(self.daemon.close)
-            for proxy in (*self.road, *self.peers):
+            for proxy in self.road:
                 await stack.enter_async_context(proxy)
+            self.peers = await stack.enter_async_context(between(self.cluster))
             await stack.enter_async_context(self.members)
-            self.cluster.advertise([proxy.url for proxy in self.peers])
             for member in self.cluster.members:
                 member.launch()
             await self.ready()

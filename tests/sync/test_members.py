@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.calls import RefusedError
 from tests.etcd import Cluster, Etcd, reason_missing
-from tests.reliability.peers import PeerProxy, isolate, reunite
+from tests.reliability.peers import PeerProxy, between, isolate, reunite
 from tests.store.model import contents
 from tests.sync.harness import Mirrored, etcds_state, mirrored
 
@@ -44,14 +44,10 @@ class Trio:
 async def trio(version: str) -> AsyncIterator[Trio]:
     """Run three members."""
     cluster = Cluster(version)
-    async with AsyncExitStack() as stack:
-        stack.callback(cluster.close)
-        peers = [PeerProxy(int(member.peer_url.rpartition(":")[2])) for member in cluster.members]
-        for proxy in peers:
-            await stack.enter_async_context(proxy)
-        cluster.advertise([proxy.url for proxy in peers])
-        await asyncio.to_thread(cluster.start)
-        yield Trio(cluster, peers)
+    with closing(cluster):
+        async with between(cluster) as peers:
+            await asyncio.to_thread(cluster.start)
+            yield Trio(cluster, peers)
 
 
 @pytest.fixture(params=["3.4.23", "3.5.30"])
