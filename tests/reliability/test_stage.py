@@ -91,7 +91,11 @@ def test_a_report_tells_that_the_run_did_not_come_to_its_end() -> None:
     report.aborted = "OSError: no more files"
     assert "ABORTED: OSError: no more files" in str(report)
     assert "tests/chaos --version 3.5.30 --seed 7 --minutes 2.5 --only 'slow link'" in str(report)
-    assert json.loads(report.as_json())["aborted"] == report.aborted
+    report.faults.update({"slow link": 2})
+    document = json.loads(report.as_json())
+    assert document["aborted"] == report.aborted
+    assert document["faults"] == {"slow link": 2}
+    assert document["tally"]["violations"] == []
     assert report.exit_code == 3
 
 
