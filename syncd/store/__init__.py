@@ -9,7 +9,7 @@ cursor    a reader's place in the changes
 
 from syncd.store.blocks import Block, cut
 from syncd.store.cursor import Cursor, Resync
-from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder, StoreError
+from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder, Rewritten, StoreError
 from syncd.store.rebuild import Rebuild
 from syncd.store.store import Store, View
 
@@ -21,6 +21,7 @@ __all__ = [
     "OutOfOrder",
     "Rebuild",
     "Resync",
+    "Rewritten",
     "Store",
     "StoreError",
     "View",

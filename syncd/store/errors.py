@@ -17,6 +17,10 @@ class Contradiction(StoreError):
     """An event does not follow from what is held: one before it was lost, the range must be read again."""
 
 
+class Rewritten(StoreError):
+    """A key was already so at a revision that is held, where it is not so: this is another history."""
+
+
 class HistoryLost(StoreError):
     """The past asked for is no longer kept; `oldest_revision` is the oldest one that can be resumed from."""
 

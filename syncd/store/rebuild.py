@@ -15,7 +15,7 @@ from operator import attrgetter, lt
 from syncd.keyrange import KeyRange
 from syncd.records import Event, Record
 from syncd.store.blocks import BLOCK_RECORDS, Block, Blocks, cut, each
-from syncd.store.errors import OutOfOrder
+from syncd.store.errors import OutOfOrder, Rewritten
 from syncd.store.history import cost
 
 _key = attrgetter("key")
@@ -25,7 +25,10 @@ _mod_revision = attrgetter("mod_revision")
 class Rebuild:
     """The state of a range at `revision` in the making; when `finished`, `blocks` and `events` are it."""
 
-    def __init__(self, keys: KeyRange, old: Blocks, revision: int, epoch: str, *, first: bool) -> None:
+    def __init__(
+        self, keys: KeyRange, old: Blocks, revision: int, epoch: str, *, first: bool, held: int = 0
+    ) -> None:
+        """`held`: the revision of the old state, if it is of the same epoch; Rewritten when it is not."""
         self.revision = revision
         self.epoch = epoch
         self.blocks: list[Block] = []
@@ -39,6 +42,7 @@ class Rebuild:
         self.old = old
         self._keys = keys
         self._first = first
+        self._held = held
         self._at = 0
         self._pending: list[Record] = []
         self._last: bytes | None = None
@@ -130,5 +134,9 @@ class Rebuild:
 
     def _note(self, events: Iterable[Event]) -> None:
         for event in events:
+            kv = event.kv
+            if kv.mod_revision <= self._held and not event.deleted:
+                since = f"since revision {kv.mod_revision}, but was not at {self._held}"
+                raise Rewritten(f"key {kv.key!r} has been as it is {since}: another history")
             self.events.append(event)
             self.size += cost(event)

@@ -132,7 +132,8 @@ class Store:
     def rebuild(self, revision: int, epoch: str) -> Rebuild:
         """Begin to take in a full read; nothing is visible before `commit`."""
         self._shared = True
-        return Rebuild(self.keys, self._blocks, revision, epoch, first=not self.ready)
+        held = self.revision if epoch == self.epoch else 0
+        return Rebuild(self.keys, self._blocks, revision, epoch, first=not self.ready, held=held)
 
     def commit(self, rebuild: Rebuild) -> Batch | None:
         """Make a finished full read the state, in one step; the announced gap, if there is one."""

@@ -15,7 +15,7 @@ from syncd.gateway.errors import (
     Unreachable,
 )
 from syncd.gateway.messages import Header
-from syncd.store import StoreError
+from syncd.store import Rewritten, StoreError
 from syncd.sync.revisions import Disordered
 
 
@@ -47,6 +47,7 @@ class Reaction:
 _REREAD: dict[type[SyncdError], str] = {
     Compacted: "compacted",
     OtherHistory: "epoch",
+    Rewritten: "epoch",
     Overtaken: "behind",
     StoreError: "contradiction",
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.keyrange import KeyRange
 from syncd.records import Event, Record
-from syncd.store import OutOfOrder, Store
+from syncd.store import OutOfOrder, Rewritten, Store
 from tests.store.model import (
     EVERYTHING,
     Model,
@@ -104,7 +105,8 @@ def test_blocks_of_the_real_size_are_compared_too(old: list[int], new: list[int]
     """Any two sets of up to 800 keys give the difference."""
     with small_blocks(128):
         state = {b"%04d" % i: Record(b"%04d" % i, b"", 1, 1, 1) for i in old}
-        then = {b"%04d" % i: Record(b"%04d" % i, b"", 1, 1, 1) for i in new}
+        since = {i: 1 if i in old else 2 for i in new}
+        then = {b"%04d" % i: Record(b"%04d" % i, b"", since[i], since[i], 1) for i in new}
         store = new_store(state)
         batch = read(store, 2, "e", paged(in_order(then), (7 * cut for cut in cuts)))
         assert contents(store) == then
@@ -175,9 +177,25 @@ def test_a_read_older_than_what_is_held_is_refused() -> None:
     """In the same epoch, revisions don't go back; and nothing changes."""
     store = new_store({b"/a": A}, revision=9)
     with pytest.raises(OutOfOrder, match="a read of revision 8 after revision 9"):
-        read(store, 8, "e", [[B]])
+        read(store, 8, "e", [[A]])
     assert list(contents(store)) == [b"/a"]
     assert store.revision == 9
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param([A, B], id="a key that was not there"),
+        pytest.param([msgspec.structs.replace(A, value=b"other")], id="another value"),
+    ],
+)
+def test_a_past_that_was_otherwise_is_refused(now: list[Record]) -> None:
+    """What a read says was so before, at a revision that is held, must be held; and nothing changes."""
+    store = new_store({b"/a": A}, revision=9)
+    with pytest.raises(Rewritten, match="another history"):
+        read(store, 12, "e", [now])
+    assert list(contents(store)) == [b"/a"]
+    assert read(store, 12, "f", [now])  # in another epoch there is no past
 
 
 def test_a_read_compared_with_a_state_that_is_gone_is_refused() -> None:

@@ -11,7 +11,7 @@ from syncd import gateway
 from syncd.errors import SyncdError
 from syncd.gateway import Header
 from syncd.gateway.errors import GatewayError, NoAnswer, Untrusted
-from syncd.store import Contradiction, OutOfOrder
+from syncd.store import Contradiction, OutOfOrder, Rewritten
 from syncd.sync.backoff import CAP, FIRST, HEALTHY_AFTER, Backoff
 from syncd.sync.decide import (
     Lagging,
@@ -35,6 +35,7 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (OtherHistory("restored"), "epoch", True),
     (Overtaken("slow"), "behind", True),
     (Contradiction("an event was lost"), "contradiction", True),
+    (Rewritten("another value"), "epoch", True),
     (OutOfOrder("backwards"), "contradiction", True),
     (gateway.Unreachable(URL, "refused"), "unreachable", False),
     (NoAnswer(URL, "too late"), "unreachable", False),

@@ -370,3 +370,23 @@ async def test_a_restored_etcd_that_went_on_past_the_revision_held_is_a_new_epoc
         await range_.agrees_with(etcd)
         assert range_.store.get(b"/a/3")
         assert len(range_.recorder.resyncs) == 1
+
+
+async def test_another_history_is_found_even_when_its_past_was_compacted(etcd: Etcd) -> None:
+    """Nothing can be asked about the revision held; but what is read was there before, and not like this."""
+    etcd.txn_put([(f"/a/{i}", "old") for i in range(10)], ops=1)
+    async with Proxy(etcd.port) as proxy, mirrored(proxy.url) as range_:
+        await range_.until_live()
+        first, held = range_.store.epoch, range_.store.revision
+        proxy.refuse()
+        etcd.kill()
+        etcd.wipe()
+        etcd.start()
+        etcd.txn_put([(f"/a/{i}", "new") for i in range(5)], ops=1)
+        etcd.txn_put([(f"/b/{i}", "new") for i in range(held + 20)], ops=1)
+        etcd.compact(etcd.revision())
+        proxy.let_through()
+        await range_.until(lambda: range_.store.epoch != first)
+        await range_.agrees_with(etcd)
+        assert range_.full_reads == {"initial": 1, "epoch": 1}
+        assert len(range_.recorder.resyncs) == 1
