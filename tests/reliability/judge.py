@@ -12,15 +12,16 @@ one of a catch-up, has whole revisions. Were it otherwise, the members would con
 from __future__ import annotations
 
 import asyncio
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable, Sequence
-from itertools import groupby
+from itertools import cycle, groupby
 from time import monotonic
 from typing import Any
 
 import aiohttp
 import orjson
 
+from tests.reliability.direct import EVERYTHING, Lost, authenticate, read_everything, record
 from tests.reliability.history import Change, Generation, History, Impossible, Record
 
 RETRY_SECONDS = 0.1
@@ -32,15 +33,18 @@ cut off for longer, and has compacted nothing, might still tell it."""
 
 CONNECT_SECONDS = 5.0
 
-_EVERYTHING = b64encode(b"\0").decode()
+PATIENCE = 60.0
+"""Seconds in which the judge must have heard what a member has told somebody else."""
+
+READ_SECONDS = 10.0
+"""For a member to tell everything that etcd holds; then another one is asked."""
+
+DIFFERENCES = 5
+"""That are told when etcd holds something else than it should."""
 
 
 class JudgeError(Exception):
     """The truth cannot be known: members contradict each other, or nobody tells it any more."""
-
-
-class _Lost(Exception):
-    """A stream is of no more use; another one is."""
 
 
 class Judge:
@@ -63,9 +67,7 @@ class Judge:
 
     async def run(self) -> None:
         """Watch all members until cancelled, whatever happens to them; JudgeError when they contradict."""
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with _session() as session:
             members = [_Member(self, session, endpoint) for endpoint in self._endpoints]
             try:
                 async with asyncio.TaskGroup() as group:
@@ -75,15 +77,58 @@ class Judge:
                 raise errors.exceptions[0] from None
 
     async def caught_up(self, revision: int) -> None:
-        """Return when the history is complete up to `revision`; JudgeError if its generation ends before."""
+        """Return when the history is complete up to `revision`.
+
+        JudgeError when its generation ends before, or when that takes longer than PATIENCE.
+        """
         generation = self._history.current
-        async with self._moved:
-            while generation.head < revision:
-                if generation.ended:
-                    raise JudgeError(
-                        f"generation {generation.number} ended at {generation.head}, before {revision}"
-                    )
-                await self._moved.wait()
+        try:
+            async with asyncio.timeout(PATIENCE), self._moved:
+                while generation.head < revision:
+                    if generation.ended:
+                        raise JudgeError(
+                            f"generation {generation.number} ended at {generation.head}, before {revision}"
+                        )
+                    await self._moved.wait()
+        except TimeoutError as error:
+            raise JudgeError(
+                f"after {PATIENCE:g} s generation {generation.number} is known up to {generation.head}, "
+                f"not to {revision}: no member told what came next; {self.streams} watches were opened so far"
+            ) from error
+
+    async def compare_with_etcd(self) -> int:
+        """Hold the history against what etcd says that it holds now; the number of keys compared.
+
+        A watch and a read are told by different parts of etcd. JudgeError when they differ.
+        """
+        generation = self._history.current
+        revision, held = await self._read()
+        await self.caught_up(revision)
+        known = generation.state(b"", revision)
+        if wrong := [key for key in sorted(held.keys() | known) if held.get(key) != known.get(key)]:
+            told = "; ".join(f"{held.get(key)}, known is {known.get(key)}" for key in wrong[:DIFFERENCES])
+            raise JudgeError(
+                f"at revision {revision} of generation {generation.number} etcd holds {len(wrong)} of "
+                f"{len(held)} keys otherwise than it said to watches: {told}"
+            )
+        return len(held)
+
+    async def _read(self) -> tuple[int, dict[bytes, Record]]:
+        """A revision, and all that etcd holds at it, by the word of any member."""
+        why = "no member"
+        try:
+            async with asyncio.timeout(PATIENCE), _session() as session:
+                for endpoint in cycle(self._endpoints):
+                    url = self.address(endpoint, "")
+                    try:
+                        async with asyncio.timeout(READ_SECONDS):
+                            return await read_everything(session, url, await self.token(session, endpoint))
+                    except (aiohttp.ClientError, OSError, Lost) as error:
+                        why = f"{endpoint}: {error!r}"
+                        await asyncio.sleep(RETRY_SECONDS)
+        except TimeoutError as error:
+            raise JudgeError(f"etcd could not be read within {PATIENCE:g} s; at last {why}") from error
+        raise JudgeError(why)
 
     @property
     def history(self) -> History:
@@ -92,16 +137,16 @@ class Judge:
 
     def request(self, revision: int) -> bytes:
         """The body of a watch of everything from `revision` on."""
-        create = {"key": _EVERYTHING, "range_end": _EVERYTHING, "start_revision": revision, "prev_kv": True}
+        create = {"key": EVERYTHING, "range_end": EVERYTHING, "start_revision": revision, "prev_kv": True}
         return orjson.dumps({"create_request": create})
 
-    def credentials(self) -> bytes:
-        """The body of a request for a token; empty where no token is needed."""
-        return orjson.dumps({"name": self._user, "password": self._password}) if self._user else b""
+    async def token(self, session: aiohttp.ClientSession, endpoint: str) -> dict[str, str]:
+        """The headers that let the judge read at a member."""
+        return await authenticate(session, self.address(endpoint, ""), self._user, self._password)
 
-    def address(self, path: str) -> str:
+    def address(self, endpoint: str, path: str) -> str:
         """`path` below the gateway's prefix."""
-        return self._prefix + path
+        return endpoint + self._prefix + path
 
     async def take(self, generation: Generation, url: str, revision: int, changes: Sequence[Change]) -> None:
         """A member tells a revision: the next one, or one that is known already."""
@@ -148,7 +193,7 @@ class _Member:
             generation = self._judge.history.current
             try:
                 await self._follow(generation)
-            except (aiohttp.ClientError, OSError, TimeoutError, _Lost):
+            except (aiohttp.ClientError, OSError, TimeoutError, Lost):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self, generation: Generation) -> None:
@@ -156,16 +201,16 @@ class _Member:
         self._judge.streams += 1
         async for result in self._results(due):
             if generation.ended:
-                raise _Lost
+                raise Lost
             if result.get("canceled"):
                 if "compact_revision" in result:
                     self._judge.compacted(generation, self.url, int(result["compact_revision"]))
-                raise _Lost
+                raise Lost
             events = result.get("events", ())
             for revision, group in groupby(events, key=lambda event: int(event["kv"]["mod_revision"])):
                 if revision != due:
                     self._judge.skipped += 1
-                    raise _Lost
+                    raise Lost
                 await self._judge.take(generation, self.url, revision, _changes(group))
                 due += 1
 
@@ -173,32 +218,21 @@ class _Member:
         """What a watch from `revision` on says."""
         headers = {"Grpc-Metadata-hasleader": "true"}  # a member that is cut off shall say so
         # A new token each time: a member forgets those it gave, and says so in many ways.
-        if token := await self._authenticate():
-            headers["Authorization"] = token
-        url = self.url + self._judge.address("/watch")
+        headers |= await self._judge.token(self._session, self.url)
+        url = self._judge.address(self.url, "/watch")
         async with self._session.post(url, data=self._judge.request(revision), headers=headers) as response:
             if response.status != 200:
-                raise _Lost(await response.text())
+                raise Lost(await response.text())
             async for line in _lines(response):
                 document = orjson.loads(line)
                 if "result" not in document:
-                    raise _Lost(line.decode())
+                    raise Lost(line.decode())
                 yield document["result"]
 
-    async def _authenticate(self) -> str:
-        """A token, '' where none is needed. Only the member that gave it knows it, until it is restarted."""
-        credentials = self._judge.credentials()
-        if not credentials:
-            return ""
-        url = self.url + self._judge.address("/auth/authenticate")
-        async with self._session.post(url, data=credentials) as response:
-            text = await response.text()
-        if response.status == 200:
-            token: str = orjson.loads(text)["token"]
-            return token
-        if "authentication is not enabled" in text:
-            return ""
-        raise _Lost(text)
+
+def _session() -> aiohttp.ClientSession:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -219,19 +253,8 @@ def _changes(events: Iterable[dict[str, Any]]) -> list[Change]:
     return [
         Change(
             b64decode(event["kv"]["key"]),
-            None if event.get("type") == "DELETE" else _record(event["kv"]),
-            _record(event["prev_kv"]) if "prev_kv" in event else None,
+            None if event.get("type") == "DELETE" else record(event["kv"]),
+            record(event["prev_kv"]) if "prev_kv" in event else None,
         )
         for event in events
     ]
-
-
-def _record(kv: dict[str, Any]) -> Record:
-    return Record(
-        b64decode(kv["key"]),
-        b64decode(kv.get("value", "")),
-        int(kv["create_revision"]),
-        int(kv["mod_revision"]),
-        int(kv["version"]),
-        int(kv.get("lease", 0)),
-    )

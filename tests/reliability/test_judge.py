@@ -153,6 +153,39 @@ async def test_a_restored_server_goes_on_from_the_snapshot(new_etcd: Etcd) -> No
     assert value.value == b"2!"
 
 
+async def test_the_history_is_held_against_what_etcd_holds(
+    new_etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read page by page at one revision; a history that says otherwise is an error that names the keys."""
+    monkeypatch.setattr("tests.reliability.direct.PAGE_KEYS", 3)
+    history = History()
+    write(new_etcd, "1")
+    new_etcd.txn_put([(f"/c/{i}", str(i)) for i in range(7)])
+    async with judging(history, new_etcd) as judge:
+        assert await judge.compare_with_etcd() == 11
+        [key, *_] = history.current.keys(b"/c/3")
+        past = history.current._pasts[key]
+        past.records[-1] = None
+        with pytest.raises(JudgeError, match=r"1 of 11 keys otherwise.*b'/c/3'.*known is None"):
+            await judge.compare_with_etcd()
+
+
+async def test_a_wait_for_what_nobody_tells_ends(new_etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what is known, and what is missing."""
+    monkeypatch.setattr("tests.reliability.judge.PATIENCE", 0.2)
+    async with judging(History(), new_etcd) as judge:
+        with pytest.raises(JudgeError, match=r"known up to 1, not to 9"):
+            await judge.caught_up(9)
+
+
+async def test_an_etcd_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says why."""
+    monkeypatch.setattr("tests.reliability.judge.PATIENCE", 0.2)
+    judge = Judge(History(), ["http://127.0.0.1:1"], "/v3", "", "")
+    with pytest.raises(JudgeError, match=r"could not be read within 0.2 s.*127.0.0.1:1"):
+        await judge.compare_with_etcd()
+
+
 @pytest.fixture
 def guarded() -> Iterator[Cluster]:
     """Run a cluster of three that only root may read."""
@@ -189,6 +222,7 @@ async def test_the_members_of_a_guarded_cluster_tell_one_history(guarded: Cluste
             else:
                 down.launch()
                 await asyncio.to_thread(down.wait_until_ready)
+        assert await judge.compare_with_etcd() == 3
     assert [event.key for r in range(2, last + 1) for event in history.current.events(r)] == [
         b"/c/0",
         b"/c/1",
