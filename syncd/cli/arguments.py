@@ -23,11 +23,12 @@ delete, key and value, with tabs between them and control characters escaped.
 With --json, the daemon's lines as they are, each as soon as it comes: batches,
 and progress while nothing happens.
 
-When the daemon restarts, the watch goes on by itself after the last revision
-it saw. When the daemon no longer has the changes in between, standard error
-says so, and: with --json a snapshot follows in the stream (head, records, end),
-then changes as before; otherwise the keys put in between are printed, and keys
-deleted in between are not known."""
+When the daemon restarts, the watch goes on by itself. What changed meanwhile
+cannot be known then, as etcd may have been wiped or restored: standard error
+says so, and all keys that there are now are printed, or with --json a snapshot
+(head, records, end); then changes as before. So it is, too, when this reader
+was so slow that the daemon no longer has what it missed; but then only the keys
+put since are printed. Keys deleted in between are not known."""
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -96,7 +97,7 @@ def _add_readers(commands: Any) -> None:
         dest="after",
         type=_revision,
         metavar="REV",
-        help="begin with the first change after this revision",
+        help="begin with the first change after this revision of the daemon's present epoch",
     )
     watch.add_argument("--json", action="store_true", help="the daemon's lines as they are")
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 
 from syncd.cli.terminal import Output, say, visible
-from syncd.client import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
+from syncd.client import Bookmark, Progress, SnapshotEnd, WatchMessage
 from syncd.records import Batch, Event, Record
 
 Received = tuple[bytes, WatchMessage]
@@ -25,12 +25,15 @@ class Printer(ABC):
     That is: a resync, a gap, and a change of the range's state.
     """
 
-    consequence: str
-    """What is printed in place of lost changes."""
+    put_since: str
+    """What is printed in place of lost changes, when it can be known what was put since."""
+    all_held: str
+    """The same, when it cannot."""
 
     def __init__(self) -> None:
         self._state = "live"
-        self._gap: Bookmark | None = None
+        self._after: int | None = None
+        """After a gap: records put after this revision stand for the lost changes. None: there is no gap."""
 
     @abstractmethod
     def show(self, received: Received) -> None:
@@ -42,13 +45,20 @@ class Printer(ABC):
             self._state = state
             say(f"the range is {state} now{_STATES.get(state, '')}")
 
-    def gap(self, seen: Bookmark) -> None:
-        """Announce that changes are lost, and that a snapshot comes in their place."""
-        self._gap = seen
-        say(
-            f"the daemon no longer has the changes after revision {seen.revision}: {self.consequence}, "
-            "then changes as they happen"
-        )
+    def gap(self, seen: Bookmark, epoch: str) -> None:
+        """Announce that the changes after `seen` are lost, and that a snapshot of `epoch` comes instead."""
+        if epoch == seen.epoch:
+            self._after = seen.revision
+            why = f"the daemon no longer has the changes after revision {seen.revision}"
+            instead = self.put_since
+        else:
+            self._after = 0  # the revision seen means nothing here: any key may have been put since
+            why = (
+                f"what changed after revision {seen.revision} cannot be known: revisions are of another "
+                "epoch, as the daemon was restarted, or etcd was wiped, restored or replaced"
+            )
+            instead = self.all_held
+        say(f"{why}; {instead}, then changes as they happen")
 
     def announce(self, message: WatchMessage) -> None:
         """Say what a message means for those that were printed before."""
@@ -65,7 +75,7 @@ class Printer(ABC):
 class JsonPrinter(Printer):
     """The daemon's lines as they are."""
 
-    consequence = "a snapshot follows in the stream"
+    put_since = all_held = "a snapshot follows in the stream"
 
     def __init__(self, output: Output) -> None:
         super().__init__()
@@ -80,9 +90,10 @@ class JsonPrinter(Printer):
 
 
 class EventPrinter(Printer):
-    """One line an event; after a gap, the records put in between."""
+    """One line an event; after a gap, the records put in between, or all."""
 
-    consequence = "the keys put since then follow (deletions are not known)"
+    put_since = "the keys put since then follow (deletions are not known)"
+    all_held = "all keys that there are now follow (deletions are not known)"
 
     def show(self, received: Received) -> None:
         """Print the events of a message."""
@@ -93,12 +104,10 @@ class EventPrinter(Printer):
                 for event in message.events:
                     self.event(event)
                 self.flush()
-            case SnapshotHead() if self._gap is not None and self._gap.epoch != message.epoch:
-                self._gap = Bookmark(0)  # its revisions mean nothing here: any key may have been put since
-            case Record() if self._gap is not None and message.mod_revision > self._gap.revision:
+            case Record() if self._after is not None and message.mod_revision > self._after:
                 self.event(Event(message))
             case SnapshotEnd():
-                self._gap = None
+                self._after = None
                 self.flush()
 
     @abstractmethod

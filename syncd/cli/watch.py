@@ -67,7 +67,7 @@ class _Follower:
             try:
                 if lost:
                     stream = self._client.watch(self._prefix, with_snapshot=True)
-                    self._printer.gap(self._seen)
+                    self._printer.gap(self._seen, stream.freshness.epoch)
                 else:
                     stream = self._client.watch(self._prefix, after=self._seen)
                     say(f"watching again after revision {self._seen.revision}")

@@ -105,10 +105,15 @@ def test_lost_history_is_announced_and_what_was_put_since_is_printed(path: Path)
 def test_after_a_new_epoch_all_keys_may_be_new(path: Path) -> None:
     """Revisions of another epoch cannot tell what was put since."""
     compacted = refusal(410, "compacted")
-    snapshot = (SNAPSHOT_30[0].replace(b"e1", b"e2"), *SNAPSHOT_30[1:])
-    with FakeDaemon(path, [cut(PUT_8)], [compacted], [cut(*snapshot)]), watching(path) as watch:
+    snapshot = chunks(SNAPSHOT_30[0].replace(b"e1", b"e2"), *SNAPSHOT_30[1:])
+    begun = head(headers={**CHUNKED, "Syncd-Epoch": "e2"}) + snapshot
+    with FakeDaemon(path, [cut(PUT_8)], [compacted], [begun]), watching(path) as watch:
         lines = [watch.stdout.readline() for _ in range(3)]
         assert lines[1:] == [b"5\tput\t/old\tx\n", b"25\tput\t/new\ty\n"]
+        watch.stderr.readline()
+        said = watch.stderr.readline()
+        assert b"what changed after revision 8 cannot be known: revisions are of another epoch" in said
+        assert b"all keys that there are now follow (deletions are not known)" in said
         watch.end()
 
 

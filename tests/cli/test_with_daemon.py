@@ -12,6 +12,9 @@ from tests.cli.watching import watching
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
 
+MORE_THAN_A_SOCKET_HOLDS = 1_000_000
+"""Bytes: a daemon that sends them waits until they are read."""
+
 
 @pytest.fixture
 def daemon(new_etcd: Etcd) -> Iterator[Daemon]:
@@ -143,36 +146,53 @@ def test_watch_json_is_a_stream_of_batches(new_etcd: Etcd, daemon: Daemon) -> No
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_watch_survives_a_restart_of_the_daemon(new_etcd: Etcd, daemon: Daemon, how: str) -> None:
-    """Changes afterwards arrive; standard error tells of the interruption."""
-    with watching(daemon.socket, "--from", str(new_etcd.revision())) as watch:
+    """The new daemon cannot know what changed: all that it holds is printed, and deletions called unknown."""
+    new_etcd.put("/gone", "x")
+    old = new_etcd.put("/old", "x")
+    with watching(daemon.socket, "--from", str(old)) as watch:
         first = new_etcd.put("/k", "1")
         assert watch.stdout.readline() == b"%d\tput\t/k\t1\n" % first
         getattr(daemon, how)()
         assert watch.stderr.readline().startswith(b"syncd: the watch ended: ")
-        daemon.start().wait_for("live")
-        assert watch.stderr.readline() == b"syncd: watching again after revision %d\n" % first
-        second = new_etcd.put("/k", "2")
-        assert watch.stdout.readline() == b"%d\tput\t/k\t2\n" % second
-        watch.end()
-
-
-def test_watch_announces_what_was_lost_with_the_daemon(new_etcd: Etcd, daemon: Daemon) -> None:
-    """A daemon without the history: what was put in between is printed, and deletions are called unknown."""
-    new_etcd.put("/gone", "x")
-    new_etcd.put("/old", "x")
-    with watching(daemon.socket, "--from", str(new_etcd.revision())) as watch:
-        first = new_etcd.put("/k", "1")
-        assert watch.stdout.readline() == b"%d\tput\t/k\t1\n" % first
-        daemon.kill()
-        assert watch.stderr.readline().startswith(b"syncd: the watch ended: ")
         new_etcd.delete("/gone")
         second = new_etcd.put("/k", "2")
-        daemon.start().wait_for("live")
-        assert b"deletions are not known" in watch.stderr.readline()
+        daemon.start()
+        said = watch.stderr.readline()
+        assert said.startswith(b"syncd: what changed after revision %d cannot be known: " % first)
+        assert b"all keys that there are now follow (deletions are not known)" in said
         assert watch.stdout.readline() == b"%d\tput\t/k\t2\n" % second
+        assert watch.stdout.readline() == b"%d\tput\t/old\tx\n" % old
         third = new_etcd.put("/k", "3")
         assert watch.stdout.readline() == b"%d\tput\t/k\t3\n" % third
-        watch.end()
+        assert watch.end() == (b"", b"")
+
+
+def test_watch_prints_what_was_put_while_it_stood_still(new_etcd: Etcd) -> None:
+    """A reader that misses more than the history holds; in the same epoch, revisions tell what is new."""
+    deleted = [f"/gone/{number}" for number in range(10)]
+    new_etcd.load([("/old", "x"), *((key, "x") for key in deleted)])
+    with Daemon(new_etcd.endpoint, settings={"history": {"events": 3}}) as daemon:
+        daemon.wait_for("live")
+        with watching(daemon.socket, "--from", str(new_etcd.revision())) as watch:
+            new_etcd.put("/k", "1")
+            assert watch.stdout.readline().endswith(b"\tput\t/k\t1\n")
+            watch.signal(signal.SIGSTOP)
+            large = new_etcd.put("/large", "x" * MORE_THAN_A_SOCKET_HOLDS)
+            daemon.wait_for_revision(large)
+            for key in deleted:
+                new_etcd.delete(key)
+            second = new_etcd.put("/k", "2")
+            daemon.wait_for_revision(second)
+            watch.signal(signal.SIGCONT)
+            assert watch.stdout.readline().startswith(b"%d\tput\t/large\t" % large)
+            assert b"are no longer kept" in watch.stderr.readline()
+            said = watch.stderr.readline()
+            assert said.startswith(b"syncd: the daemon no longer has the changes after revision %d; " % large)
+            assert b"the keys put since then follow (deletions are not known)" in said
+            assert watch.stdout.readline() == b"%d\tput\t/k\t2\n" % second
+            third = new_etcd.put("/k", "3")
+            assert watch.stdout.readline() == b"%d\tput\t/k\t3\n" % third
+            assert watch.end() == (b"", b"")
 
 
 def test_watch_from_a_revision_that_is_gone_is_refused(new_etcd: Etcd, daemon: Daemon) -> None:

@@ -19,6 +19,10 @@ class Watching:
         self.stdout = process.stdout
         self.stderr = process.stderr
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def end(self) -> tuple[bytes, bytes]:
         """Interrupt it; what it printed and said that was not read yet."""
         self._process.send_signal(signal.SIGINT)
