@@ -162,11 +162,11 @@ async def test_the_history_is_held_against_what_etcd_holds(
     write(new_etcd, "1")
     new_etcd.txn_put([(f"/c/{i}", str(i)) for i in range(7)])
     async with judging(history, new_etcd) as judge:
-        assert await judge.compare_with_etcd() == 11
+        assert await judge.compare_with_etcd() == 12
         [key, *_] = history.current.keys(b"/c/3")
         past = history.current._pasts[key]
         past.records[-1] = None
-        with pytest.raises(JudgeError, match=r"1 of 11 keys otherwise.*b'/c/3'.*known is None"):
+        with pytest.raises(JudgeError, match=r"1 of 12 keys otherwise.*b'/c/3'.*known is None"):
             await judge.compare_with_etcd()
 
 
