@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -17,10 +17,12 @@ from tests.reliability.stage import ROOT, ROOT_PASSWORD, NotRecoveredError, Stag
 READ_RATE = 48 << 10
 """Bytes a second at which a full read of a few hundred keys takes some seconds."""
 
+MISSED_REVISIONS = 100
 CATCH_UP_RATE = 4 << 10
-"""Bytes a second at which a hundred revisions take some seconds."""
+"""Bytes a second at which so many revisions take some seconds."""
+
 BEGIN_SECONDS = 6.0
-"""For a full read, or a watch, to get under way: back-off is on its way, too."""
+"""For a full read, or a watch, to get under way, as there is back-off; and for so many revisions."""
 
 
 @asynccontextmanager
@@ -40,40 +42,38 @@ async def compacted_in_full_read(stage: Stage, draw: random.Random) -> AsyncIter
     """The revision that a new daemon reads is compacted away between two pages."""
     await stage.kill_daemon()
     slow_down(stage, READ_RATE)
-    await stage.start_daemon()
     try:
-        await stage.until(partial(_is_reading, stage), BEGIN_SECONDS)
-        missed = ""
-    except NotRecoveredError:
-        missed = f"no page was read within {BEGIN_SECONDS:g} s"
-    await stage.compact()
-    if not missed and not await _is_reading(stage):
-        missed = "all was read before the compaction was done"
-    yield
-    let_through(stage)
-    if missed:
-        raise MissedError(missed)
+        await stage.start_daemon()
+        await _soon(stage, partial(_is_reading, stage), "the daemon had not read a page")
+        await stage.compact()
+        if not await _is_reading(stage):
+            raise MissedError("all was read before the compaction was done")
+        yield
+    finally:
+        let_through(stage)
 
 
 @asynccontextmanager
 async def compacted_in_catch_up(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
-    """While the daemon catches up on a slow road, all that it has not seen yet is compacted away."""
+    """While the daemon catches up on a slow road, all that it has not seen yet is compacted away.
+
+    What etcd had sent by then would still come, so the road is cut, too.
+    """
     refuse(stage)
+    held = await _held(stage)
     yield
-    missing = await stage.members.revision()
-    let_through(stage)
-    slow_down(stage, CATCH_UP_RATE)
     try:
-        await stage.until(partial(_is_watching, stage), BEGIN_SECONDS)
-        missed = ""
-    except NotRecoveredError:
-        missed = f"the daemon had not connected again after {BEGIN_SECONDS:g} s"
-    if not missed and (held := await _held(stage)) >= missing:
-        missed = f"the daemon had caught up already: it holds {held}, and missed what was until {missing}"
-    await stage.compact()
-    let_through(stage)
-    if missed:
-        raise MissedError(missed)
+        missing = held + MISSED_REVISIONS
+        await _soon(stage, partial(_is_past, stage, missing), f"etcd had not come to revision {missing}")
+        let_through(stage)
+        slow_down(stage, CATCH_UP_RATE)
+        await _soon(stage, partial(_is_watching, stage), "the daemon had not connected again")
+        await stage.compact()
+        if (held := await _held(stage)) >= missing:
+            raise MissedError(f"the daemon holds {held} already, and missed what was until {missing}")
+    finally:
+        refuse(stage)
+        let_through(stage)
 
 
 @asynccontextmanager
@@ -133,10 +133,22 @@ async def wipe(stage: Stage, *, new_cluster_id: bool) -> None:
     await stage.begin_generation(0, replace, wiped=True)
 
 
+async def _soon(stage: Stage, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
+    """Wait until it is so, but not for long; MissedError with these words when it isn't."""
+    try:
+        await stage.until(condition, BEGIN_SECONDS)
+    except NotRecoveredError as error:
+        raise MissedError(f"{otherwise} after {BEGIN_SECONDS:g} s") from error
+
+
 async def _held(stage: Stage) -> int:
     """The daemon's revision; 0 when it doesn't answer, or holds nothing."""
     status = await stage.status()
     return int(status["ranges"][0]["revision"]) if status else 0
+
+
+async def _is_past(stage: Stage, revision: int) -> bool:
+    return await stage.members.revision() > revision
 
 
 async def _is_watching(stage: Stage) -> bool:
@@ -150,12 +162,13 @@ async def _is_reading(stage: Stage) -> bool:
     return bool(syncing and syncing["keys"])
 
 
-ROAD_AND_DATA = (Part.ROAD, Part.DATA)
+MIRROR = (Part.ROAD, Part.DATA, Part.DAEMON)
+"""A daemon that is restarted meanwhile holds nothing, and misses nothing."""
 
 DATA: Faults = {
-    kind("compacted while disconnected", *ROAD_AND_DATA): compacted_while_disconnected,
-    kind("compacted in a full read", *ROAD_AND_DATA, Part.DAEMON, hold=(0.5, 2.0)): compacted_in_full_read,
-    kind("compacted in catch-up", *ROAD_AND_DATA): compacted_in_catch_up,
+    kind("compacted while disconnected", *MIRROR): compacted_while_disconnected,
+    kind("compacted in a full read", *MIRROR, hold=(0.5, 2.0)): compacted_in_full_read,
+    kind("compacted in catch-up", *MIRROR): compacted_in_catch_up,
     kind("defragmented", Part.DATA, hold=(0.0, 0.5)): defragmented,
     kind("no space", Part.DATA): no_space,
     kind("restored, same cluster id"): partial(restored, new_cluster_id=False),

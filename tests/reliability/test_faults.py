@@ -198,6 +198,7 @@ async def test_data(guarded_version: str) -> None:
             await soon(lambda: is_stale(stage))
         await stage.recovered()
         assert len(told.asked_for) == 3
+        assert stage.lives.total("full_reads")["compacted"] == 2
         async with happening(stage, "defragmented"):
             pass
         await stage.recovered()
