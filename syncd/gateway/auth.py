@@ -2,7 +2,8 @@
 
 A simple token is known only to the member that gave it, and lives 300 s without use; so each endpoint
 has its own. Asking for one costs etcd a bcrypt (~80 ms of CPU), and storms of it have taken clusters
-down: one request at a time, whoever waits shares its answer (gateway.md).
+down: one request at a time, whoever waits shares its answer, and an etcd that does not answer at all is
+given time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from math import inf
 
-from syncd.gateway.errors import GatewayError, Unreachable
+from syncd.gateway.errors import GatewayError, NoAnswer
+
+PAUSE_FIRST = 1.0
+PAUSE_MOST = 10.0
+"""Seconds after a request for a token without an answer, doubled each time: it may be hashing still."""
 
 FORGET_PAUSE = 30.0
 """Seconds: an etcd that is too busy to answer must not be made to hash passwords, too."""
@@ -25,27 +30,40 @@ class Tokens:
         self._clock = clock
         self._forgotten: dict[str, float] = {}
         self._tokens: dict[str, str] = {}
-        self._asked: dict[str, asyncio.Future[str]] = {}
+        self._asked: dict[str, asyncio.Future[None]] = {}
+        self._pauses: dict[str, tuple[float, float]] = {}  # how long, until when
 
     async def get(self, url: str) -> str:
         """The token for the endpoint at `url`; whoever waits shares the answer, also when it is an error."""
-        if url in self._tokens:
-            return self._tokens[url]
-        if url in self._asked:
-            return await asyncio.shield(self._asked[url])
+        while url not in self._tokens:
+            if url in self._asked:
+                await asyncio.shield(self._asked[url])
+            else:
+                await self._fetch(url)
+        return self._tokens[url]
+
+    async def _fetch(self, url: str) -> None:
+        pause, until = self._pauses.get(url, (0.0, -inf))
+        if (left := until - self._clock()) > 0:
+            raise NoAnswer(url, f"it gave no token when it was asked last; asked again in {left:.1f} s")
         asked = self._asked[url] = asyncio.get_running_loop().create_future()
         try:
-            token = self._tokens[url] = await self._authenticate(url)
-        except BaseException as error:
-            # Whoever waits learns it, too; one that was cancelled tells the others to ask for themselves.
-            asked.set_exception(error if isinstance(error, GatewayError) else Unreachable(url, "not asked"))
+            self._tokens[url] = await self._authenticate(url)
+        except GatewayError as error:
+            if isinstance(error, NoAnswer):
+                pause = min(pause * 2 or PAUSE_FIRST, PAUSE_MOST)
+                self._pauses[url] = pause, self._clock() + pause
+            asked.set_exception(error)
             asked.exception()  # seen, even if nobody waits
             raise
         else:
-            asked.set_result(token)
-            return token
+            self._pauses.pop(url, None)
         finally:
             del self._asked[url]
+            if not asked.done():
+                asked.set_result(
+                    None
+                )  # there is one; or who asked was cancelled, and the others ask themselves
 
     def forget(self, url: str) -> None:
         """The endpoint at `url` did not answer; the next `get` fetches another token.

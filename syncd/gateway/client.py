@@ -79,8 +79,11 @@ class Gateway:
 
     @property
     def road(self) -> float:
-        """Seconds that connecting to etcd took at its quickest: how long the road is, whatever etcd does."""
-        return self._transport.road
+        """Seconds that connecting to the endpoint asked now took at its quickest; 0 before the first time.
+
+        Nearly all of it is the kernels' work, so it tells how long the road is, whatever etcd does.
+        """
+        return self._transport.roads.get(self.endpoints.current.url, 0.0)
 
     async def __aenter__(self) -> Self:
         return self
@@ -131,27 +134,22 @@ class Gateway:
         """etcd's revision now, linearizable; `keys` is a range that the user may read.
 
         Asked of the endpoint at `url`, or of the current one. At `url` a failure is no reason to leave it:
-        that is for whoever has a stream there.
+        that is for whoever has a stream there. `within`: seconds for the answer.
         """
         endpoint = self._current() if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
         body = range_request(KeyRange(keys.key), count_only=True)
-        try:
-            async with asyncio.timeout(within):
-                return (await self._read(endpoint, "/kv/range", body, Page, blame=url is None)).header
-        except TimeoutError as error:
-            self._tokens.forget(endpoint.url)
-            raise NoAnswer(endpoint.url, f"it did not tell etcd's revision within {within:g} s") from error
+        return (await self._read(endpoint, "/kv/range", body, Page, within=within, blame=url is None)).header
 
-    async def changes(self, keys: KeyRange, since: int, url: str) -> Page:
+    async def changes(self, keys: KeyRange, since: int, url: str, within: float) -> Page:
         """Whether anything was put after revision `since`: one of those keys, and how many there are in all.
 
         So an empty page with the count of `since` says that nothing has changed at all: a delete lowers the
         count, and what raises it again was put. Linearizable, asked of the endpoint at `url`. It costs etcd a
-        look at every key (17 ms for 20,000 of 200 bytes), on all versions.
+        look at every key (17 ms for 20,000 of 200 bytes), on all versions. `within`: seconds for the answer.
         """
         body = range_request(keys, limit=1, changed_since=since)
-        return await self._read(self.endpoints.at(url), "/kv/range", body, Page, blame=False)
+        return await self._read(self.endpoints.at(url), "/kv/range", body, Page, within=within, blame=False)
 
     async def sample(
         self, interval: KeyRange, keys: Sequence[bytes], revision: int, newer_than: int
@@ -200,9 +198,11 @@ class Gateway:
             self._tokens.reject(endpoint.url, headers.get("Authorization"))
             raise
         except FAULTS as error:
-            if isinstance(error, NoAnswer):
-                self._tokens.forget(endpoint.url)
-            self._failed(endpoint, error.message, began)
+            # Whoever follows the stream may have asked elsewhere, too.
+            if error.endpoint == endpoint.url:
+                if isinstance(error, NoAnswer):
+                    self._tokens.forget(endpoint.url)
+                self._failed(endpoint, error.message, began)
             raise
 
     async def _read(
@@ -213,6 +213,7 @@ class Gateway:
         answered: Callable[[str, bytes], Answer],
         most: int = BODY_LIMIT,
         *,
+        within: float | None = None,
         blame: bool = True,
     ) -> Answer:
         url, began, before = endpoint.url, self._clock(), self._seen.newest
@@ -220,7 +221,7 @@ class Gateway:
             path = await self._identity.prefix(endpoint) + path
             headers = await self._headers(endpoint)
             try:
-                answer = await self._transport.call(url, path, body, headers, most)
+                answer = await self._transport.call(url, path, body, headers, most, within)
             except Unauthenticated:
                 # Expired, unknown after the member's restart, or older than the last change of users:
                 # all of them are cured by one fresh token, or by nothing that can be done here.
@@ -228,10 +229,10 @@ class Gateway:
                     raise
                 self._tokens.reject(url, headers["Authorization"])
                 headers = await self._headers(endpoint)
-                answer = await self._transport.call(url, path, body, headers, most)
+                answer = await self._transport.call(url, path, body, headers, most, within)
             read = answered(url, answer)
         except FAULTS as error:
-            if isinstance(error, NoAnswer):
+            if blame and isinstance(error, NoAnswer):
                 self._tokens.forget(url)
             if blame:
                 self._failed(endpoint, error.message, began)

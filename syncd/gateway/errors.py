@@ -34,6 +34,7 @@ class Code(IntEnum):
     CANCELED = 1
     UNKNOWN = 2
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     OUT_OF_RANGE = 11
@@ -120,6 +121,12 @@ class Unavailable(EtcdError):
     """etcd cannot answer now."""
 
 
+_UNAVAILABLE = (
+    Code.UNAVAILABLE,
+    Code.CANCELED,  # but not by us: the gateway's own connection to etcd, when that stops (seen on 3.5.30)
+    Code.DEADLINE_EXCEEDED,
+    Code.RESOURCE_EXHAUSTED,  # other than a message's size: "too many requests"
+)
 _UNAUTHENTICATED = ("user name is empty", "invalid auth token", "revision of auth store is old")
 
 
@@ -140,8 +147,7 @@ def etcd_error(endpoint: str, code: int, message: str) -> EtcdError:
         kind = PermissionDenied
     elif code == Code.RESOURCE_EXHAUSTED and "larger than max" in message:
         kind = MessageTooLarge
-    elif code in (Code.UNAVAILABLE, Code.CANCELED) or "no leader" in message:
-        # Canceled, but not by us: the gateway's own connection to etcd, when that stops (seen on 3.5.30).
+    elif code in _UNAVAILABLE or "no leader" in message:
         kind = Unavailable
     return kind(endpoint, code, message)
 

@@ -27,6 +27,11 @@ class Documents:
         self._buffer = bytearray()
         self._searched = 0
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes since the last newline."""
+        return len(self._buffer)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The documents that `chunk` completes, without their newlines; blank lines are no documents.
 

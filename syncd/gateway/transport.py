@@ -52,8 +52,8 @@ class Transport:
 
     def __init__(self, etcd: Etcd, credentials: Credentials) -> None:
         self.timeouts = etcd.timeouts
-        self.road = 0.0
-        """Seconds that the quickest connection took; 0 before the first."""
+        self.roads: dict[str, float] = {}
+        """Seconds that the quickest connection to each endpoint took, TLS and all."""
         self._credentials = credentials
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_start.append(self._connecting)
@@ -76,12 +76,19 @@ class Transport:
         await self._session.close()
 
     async def call(
-        self, url: str, path: str, body: bytes, headers: Mapping[str, str], most: int = BODY_LIMIT
+        self,
+        url: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        most: int = BODY_LIMIT,
+        within: float | None = None,
     ) -> bytes:
-        """POST `body` and return the answer's body, of `most` bytes, within the request deadline."""
-        with translated(url, f"{path}: no answer within {self.timeouts.request:g} s, or too slow a one"):
-            async with asyncio.timeout(self.timeouts.request) as deadline:
-                async with self.request(url + path, body, headers) as response:
+        """POST `body` and return the answer's body, of `most` bytes; `within`: not the request deadline."""
+        seconds = self.timeouts.request if within is None else within
+        with translated(url, f"{path}: no answer within {seconds:g} s, or too slow a one"):
+            async with asyncio.timeout(seconds) as deadline:
+                async with self.request(url, path, body, headers) as response:
                     answer = await read_limited(url, response, most, deadline)
         if response.status != 200:
             raise unary_error(url, path, response.status, answer)
@@ -92,17 +99,21 @@ class Transport:
         with translated(url, f"{path}: no answer within {self.timeouts.request:g} s"):
             async with asyncio.timeout(self.timeouts.request):
                 async with self._session.get(
-                    url + path, allow_redirects=False, ssl=self._ssl, server_hostname=self._server_name
+                    url + path,
+                    allow_redirects=False,
+                    ssl=self._ssl,
+                    server_hostname=self._server_name,
+                    trace_request_ctx=url,
                 ) as response:
                     answer = await read_limited(url, response)
         return answer if response.status == 200 else None
 
     def request(
-        self, url: str, body: object, headers: Mapping[str, str], *, expect100: bool = False
+        self, url: str, path: str, body: object, headers: Mapping[str, str], *, expect100: bool = False
     ) -> aiohttp.client._RequestContextManager:
         """POST without a deadline of its own; `body` may be an async generator."""
         return self._session.post(
-            url,
+            url + path,
             data=body,
             headers=headers,
             expect100=expect100,
@@ -110,14 +121,15 @@ class Transport:
             allow_redirects=False,
             ssl=self._ssl,
             server_hostname=self._server_name,
+            trace_request_ctx=url,
         )
 
     async def _connecting(self, _: object, context: SimpleNamespace, __: object) -> None:
         context.began = asyncio.get_running_loop().time()
 
     async def _connected(self, _: object, context: SimpleNamespace, __: object) -> None:
-        took = asyncio.get_running_loop().time() - context.began
-        self.road = min(self.road or took, took)
+        took, url = asyncio.get_running_loop().time() - context.began, context.trace_request_ctx
+        self.roads[url] = min(self.roads.get(url, took), took)
 
     @property
     def _ssl(self) -> ssl.SSLContext | bool:

@@ -67,6 +67,11 @@ class WatchStream:
         """Whether progress can be asked for."""
         return self._requests is not None
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes of a document that has not come to its end yet."""
+        return self._documents.unfinished
+
     def request_progress(self) -> None:
         """Ask up to which revision the watch is complete.
 
@@ -165,7 +170,7 @@ class _Post:
         deadline = transport.timeouts.connect + patience
         with translated(url, f"{self._path}: no answer to the watch within {deadline:g} s"):
             async with asyncio.timeout(deadline):
-                response = await transport.request(url + self._path, body, self._headers, expect100=expect100)
+                response = await transport.request(url, self._path, body, self._headers, expect100=expect100)
                 if response.status != 200:
                     async with response:
                         answer = await read_limited(url, response)

@@ -138,6 +138,7 @@ class Store:
     def commit(self, rebuild: Rebuild) -> Batch | None:
         """Make a finished full read the state, in one step; the announced gap, if there is one."""
         first, moved = not self.ready, rebuild.epoch != self.epoch
+        passed = rebuild.revision > self.revision
         if not moved and rebuild.revision < self.revision:
             raise OutOfOrder(f"a read of revision {rebuild.revision} after revision {self.revision}")
         if not rebuild.finished:
@@ -153,10 +154,11 @@ class Store:
         self._changed.clear()
         if rebuild.newest is not None:
             self._changed.append(rebuild.newest)
-        batch = None
-        if first:
+        if first or moved or rebuild.events:
             self.changed_revision = rebuild.revision
-        elif rebuild.events or moved:
+        batch = None
+        if not first and (moved or passed):
+            # Told even when nothing differs: what came and went in between is lost to those who watch.
             batch = Batch(rebuild.revision, tuple(rebuild.events), rebuild.epoch, resync=True)
             self._remember(batch, rebuild.size)
         self.wake()
@@ -186,6 +188,7 @@ class Store:
         batch = Batch(revision, tuple(events), self.epoch)
         self.revision = revision
         self._changed.extend(new)
+        self.changed_revision = revision
         self._remember(batch, sum(map(cost, events)))
         self.wake()
         return batch
@@ -199,7 +202,6 @@ class Store:
     def _remember(self, batch: Batch, size: int) -> None:
         self.graves.note(batch, self.history.end)
         self.history.append(batch, size)
-        self.changed_revision = batch.revision
 
     def wake(self) -> None:
         """Call every listener."""

@@ -2,13 +2,15 @@
 
 mirror     one range, kept for ever: read, watch, recover
 fullread   one paged read
+follow     one stream's results into the store, and what they prove
 decide     what to do after a failure; epochs; catch up or read again    (pure)
 pager      which page to ask for next                                    (pure)
 heartbeat  what a watch's answers prove, and when to ask                 (pure)
 revisions  events put together into whole revisions                      (pure)
 backoff    delays with full jitter                                       (pure)
 turns      when to begin a full read that many daemons need at once      (pure)
-slices     long work in slices;  repeats: a bounded log
+slices     long work in slices;  repeats: a bounded log;  standing: what is told of a mirror
+tasks      task groups whose errors stay plain
 """
 
 from syncd.sync.mirror import Clocks, Mirror

@@ -9,7 +9,8 @@ CAP = 30.0
 FACTOR = 2.0
 
 HEALTHY_AFTER = 2.0
-"""Heartbeats of proved health, in one stream or in several, until the next failure is the first again."""
+"""Heartbeats from one proof to a later one, in one stream or in several, until the next failure is the first
+again."""
 
 
 class Backoff:
@@ -22,18 +23,17 @@ class Backoff:
         self._draw = draw
         self._healthy_after = HEALTHY_AFTER * heartbeat
         self._limit = FIRST
-        self._healthy_since: float | None = None
+        self._proofs: tuple[float, float] | None = None  # the first since the last failure, and the last
 
     def healthy(self, now: float) -> None:
         """All is well at `now`; hanging in a connection that leads nowhere is not."""
-        if self._healthy_since is None:
-            self._healthy_since = now
+        self._proofs = (self._proofs[0] if self._proofs else now, now)
 
-    def failed(self, now: float) -> float:
-        """How long to wait after a failure at `now`."""
-        if self._healthy_since is not None and now - self._healthy_since >= self._healthy_after:
+    def failed(self) -> float:
+        """How long to wait after a failure."""
+        if self._proofs and self._proofs[1] - self._proofs[0] >= self._healthy_after:
             self._limit = FIRST
-        self._healthy_since = None
+        self._proofs = None
         pause = self._draw.uniform(0, self._limit)
         self._limit = min(self._limit * FACTOR, CAP)
         return pause

@@ -65,6 +65,7 @@ class Follower:
         )
         self._hurried = asyncio.Event()
         self._confirmed_at = now()
+        self._unfinished = 0
 
     def hurry(self) -> None:
         """Somebody waits for the store to move: ask now instead of at the next heartbeat."""
@@ -137,6 +138,10 @@ class Follower:
     async def _ask(self) -> NoReturn:
         """Ask whenever it is time, until it is time for another stream."""
         while True:
+            # A large document on a slow road is no silence.
+            before, self._unfinished = self._unfinished, self.stream.unfinished
+            if self._unfinished > before:
+                self._heartbeat.flows(self._now())
             due = self._heartbeat.tick(self._now())
             if due is Tick.REOPEN or self._gateway.homeward(self.stream.url):
                 raise _Reopen
@@ -178,19 +183,23 @@ class Follower:
         self.confirmed(asked, header.revision)
 
     async def _compare(self) -> None:
-        """Ask whether the range is still what is held; if so, it is at etcd's newest revision, too."""
+        """Ask whether the range is still what is held."""
         store, asked = self._store, self._now()
         epoch, held, count = store.epoch, store.revision, store.count
         try:
-            page = await self._gateway.changes(store.keys, held, self.stream.url)
+            page = await self._gateway.changes(store.keys, held, self.stream.url, within=self._interval)
         except (Unreachable, Unavailable):
-            # It may just be too much for etcd; whether the member is well, its revision tells.
-            self._heartbeat.compared(asked, self._now(), changed=False)
-            return
+            return  # it may just be too much for etcd; whether the member is well, its revision tells
+        finally:
+            self._heartbeat.comparing(asked, self._now())
         if not continues(page.header, epoch, held):
             raise other_history(page.header, epoch, held)
-        changed = len(page) > 0 or page.count != count
-        self._heartbeat.compared(asked, self._now(), changed=changed)
-        if not changed:
-            store.advance(page.header.revision)
-            self.confirmed(asked, page.header.revision)
+        if store.revision > held:
+            return  # the stream was quicker
+        if len(page) > 0 or page.count != count:
+            self._heartbeat.changed(asked)
+            return
+        complete = self._heartbeat.unchanged(asked, self._now(), page.header.revision)
+        if complete is not None:
+            store.advance(complete)
+        self.confirmed(asked, page.header.revision)

@@ -11,6 +11,10 @@ Until 3.4.24 and 3.5.7 such an answer may overtake events that etcd still has in
 watch which is catching up has not even looked for. There, an answer is only a *candidate*, believed when
 another one follows that was asked for after a while without any event: long enough for queues (microseconds)
 and for a catch-up of that many revisions.
+
+A stream that cannot be asked tells nothing while it is quiet. Then etcd is asked whether the range holds what
+is held here. That it does is a candidate, too; a stream that was slower than that is found out when it
+delivers what was counted as delivered, and then the range is read again.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 ASKS_PER_HEARTBEAT = 3
 """Each costs etcd one linearizable read of one key and one message on the stream."""
@@ -38,6 +43,9 @@ and moves watches on that are behind every 100 ms."""
 
 COMPARE_SHARE = 0.01
 """Share of the time that etcd may spend on comparing: it looks at every key."""
+
+COMPARE_PAUSE_MOST = 60.0
+"""Seconds; one that took very long may only have waited."""
 
 TAKE_UP = 0.15
 """Seconds until etcd has surely looked at a new watch: it looks every 100 ms. Before, and until it is caught
@@ -116,25 +124,41 @@ class Heartbeat:
         """etcd was at `revision` at the moment `asked`: a linearizable answer says so."""
         self._confirmed.append((asked, revision))
 
-    def compared(self, asked: float, now: float, *, changed: bool) -> None:
-        """etcd has compared since `asked`; when something has `changed`, the stream has to deliver it."""
-        self._compare_at = now + (now - asked) / COMPARE_SHARE
-        if changed and not (self._asked and self._asked[-1] >= self._heard):
+    def comparing(self, asked: float, now: float) -> None:
+        """etcd was busy comparing since `asked`, whatever came of it."""
+        self._compare_at = now + min((now - asked) / COMPARE_SHARE, COMPARE_PAUSE_MOST)
+
+    def unchanged(self, asked: float, now: float, revision: int) -> int | None:
+        """Asked for at `asked`, etcd held at `revision` what is held here: complete up to which revision.
+
+        A key that came and went leaves no trace, so its events may be on the road still.
+        """
+        self.next = min(self.next, max(now + SETTLE, self._compare_at))
+        return self._settled(asked, now, revision)
+
+    def changed(self, asked: float) -> None:
+        """Asked for at `asked`, etcd held something else: the stream has to deliver it."""
+        self._candidate = None
+        if not (self._asked and self._asked[-1] >= self._heard):
             self._asked = deque([asked])
 
     def proved(self, complete: int) -> float | None:
         """As of when everything up to `complete` is current; None when that proves nothing new."""
         proved = None
         while self._confirmed and self._confirmed[0][1] <= complete:
-            proved = self._confirmed.popleft()[0]
+            proved = max(self._confirmed.popleft()[0], proved or -inf)
         if proved is not None:
             self._proved = max(self._proved, proved)
             self._behind = 0
         return proved
 
+    def flows(self, now: float) -> None:
+        """Bytes of something large arrived: the stream is alive, and busy."""
+        self._heard = self._flowed = now
+
     def events(self, now: float, newest: int, *, caught_up: bool) -> None:
         """Events up to revision `newest` arrived; `caught_up`: they reach where etcd was at the opening."""
-        self._heard = self._flowed = now
+        self.flows(now)
         if caught_up:
             self._behind = 0
         candidate = self._candidate
@@ -153,6 +177,10 @@ class Heartbeat:
         if asked is None:
             return None
         self.next = min(self.next, now + SETTLE)
+        return self._settled(asked, now, revision)
+
+    def _settled(self, asked: float, now: float, revision: int) -> int | None:
+        """`revision` is the next candidate; the one before, if that is to be believed now."""
         before = self._candidate
         # When it was asked, not when it arrived: on a slow road answers to one moment come far apart.
         if before and asked >= before.quiet_since + SETTLE and before.quiet_since >= self._settled_at:

@@ -144,14 +144,13 @@ class Mirror:
                     # Cancelled in the same turn in which a task failed: before 3.13 a TaskGroup forgets that.
                     raise asyncio.CancelledError from error
                 decided = reaction(error)
-                now = self._clocks.now()
                 due = decided.reread and reread is None
                 if due:
-                    pause = max(self._rereads.failed(now), self._turns.needed(self._read_took))
+                    pause = max(self._rereads.failed(), self._turns.needed(self._read_took))
                 elif decided.about_token and not self._fresh_token:
                     pause, self._fresh_token = 0.0, True
                 else:
-                    pause = self._backoff.failed(now)
+                    pause = self._backoff.failed()
                 if decided.reread and reread != "initial":
                     # One that has to begin again is still the same, unless etcd turned out to be another.
                     reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from syncd.gateway import (
     WatchResult,
 )
 from syncd.gateway.auth import Tokens
+from syncd.gateway.errors import NoAnswer
 from syncd.keyrange import prefix_range
 from tests.etcd import Etcd
 from tests.gateway.conftest import Connect
@@ -179,6 +181,56 @@ async def test_a_failed_request_for_a_token_is_not_remembered() -> None:
     assert [type(result) for result in results] == [OSError, OSError, str]
 
 
+async def test_who_waited_for_one_that_was_cancelled_asks_itself() -> None:
+    """Its end says nothing about etcd."""
+    asked = 0
+
+    async def authenticate(url: str) -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await asyncio.Event().wait()
+        return "token"
+
+    tokens = Tokens(authenticate, time.monotonic)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(tokens.get("a"), name="first")
+        second = group.create_task(tokens.get("a"), name="second")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()
+    assert second.result() == "token"
+    assert asked == 2
+
+
+async def test_an_etcd_that_gives_no_token_is_given_time() -> None:
+    """More and more of it, until it answers; the others that wait learn it, too."""
+    now = 0.0
+    asked: list[float] = []
+    silent = True
+
+    async def authenticate(url: str) -> str:
+        asked.append(now)
+        await asyncio.sleep(0)
+        if silent:
+            raise NoAnswer(url, "too late")
+        return "token"
+
+    tokens = Tokens(authenticate, lambda: now)
+    for _ in range(400):
+        results = await asyncio.gather(*(tokens.get("a") for _ in range(3)), return_exceptions=True)
+        assert {type(result) for result in results} == {NoAnswer}
+        now += 0.1
+    gaps = [round(later - earlier) for earlier, later in pairwise(asked)]
+    assert gaps == [1, 2, 4, 8, 10, 10]
+    silent, now = False, 60.0
+    assert await tokens.get("a") == "token"
+    tokens.reject("a", "token")
+    silent = True
+    with pytest.raises(NoAnswer, match="too late"):
+        await tokens.get("a")
+
+
 async def test_a_token_is_forgotten_for_silence_only_now_and_then() -> None:
     """An etcd that is too busy to answer must not be made to hash everybody's password all the time."""
     now = 0.0
@@ -199,9 +251,8 @@ async def test_a_token_is_forgotten_for_silence_only_now_and_then() -> None:
     assert await tokens.get("a") == "token 6"
 
 
-@pytest.mark.parametrize("patient", [True, False], ids=["a call", "a call cut short"])
 async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
-    etcd_version: str, connect: Connect, password: Path, patient: bool
+    etcd_version: str, connect: Connect, password: Path
 ) -> None:
     """A token names a raft index, and an etcd that began anew waits for that instead of refusing."""
     with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
@@ -219,7 +270,7 @@ async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
         failures: list[Unreachable] = []
         while len(failures) < 5:
             try:
-                await gateway.revision(ALLOWED, url, None if patient else 0.25)
+                await gateway.revision(ALLOWED)
                 break
             except Unreachable as error:
                 failures.append(error)

@@ -285,7 +285,8 @@ def test_a_revision_within_a_gap_cannot_be_resumed_from() -> None:
     store = new_store({b"/a": a}, revision=5)
     read(store, 9, "e", [[a]])
     # /b was there from revision 6 to 8.
-    assert store.cursor(EVERYTHING, 5).read(1) == []
+    (gap,) = store.cursor(EVERYTHING, 5).read(1)
+    assert (gap.revision, gap.events, gap.resync) == (9, (), True)
     assert store.cursor(EVERYTHING, 9).read(1) == []
     for revision in (6, 7, 8):
         with pytest.raises(HistoryLost, match="oldest revision to resume from is 9"):

@@ -203,9 +203,25 @@ def test_without_duplex_etcd_compares_when_it_is_further() -> None:
     beat.confirmed(2.0, 8)
     assert beat.proved(7) is None
     assert beat.tick(4.0) is Tick.COMPARE
-    beat.compared(4.0, 4.01, changed=False)
+    beat.comparing(4.0, 4.001)
+    assert beat.unchanged(4.0, 4.001, 9) is None  # what came and went may be on the road still
+    assert beat.next == 5.001
+    assert beat.tick(5.001) is Tick.COMPARE
+    beat.comparing(5.001, 5.002)
+    assert beat.unchanged(5.001, 5.002, 12) == 9
     beat.confirmed(4.0, 9)
     assert beat.proved(9) == 4.0
+
+
+def test_a_compared_range_is_complete_only_after_a_quiet_while() -> None:
+    """An event in between shows that the stream was slower than the question; a change begins anew."""
+    beat = begun(duplex=False)
+    assert beat.unchanged(4.0, 4.001, 9) is None
+    beat.events(4.5, 8, caught_up=True)
+    assert beat.unchanged(5.1, 5.101, 10) is None
+    assert beat.unchanged(5.6, 5.601, 10) == 9
+    beat.changed(6.7)
+    assert beat.unchanged(8.0, 8.001, 14) is None
 
 
 def test_comparing_takes_little_of_etcds_time() -> None:
@@ -213,9 +229,11 @@ def test_comparing_takes_little_of_etcds_time() -> None:
     beat = begun(duplex=False)
     beat.confirmed(0.0, 8)
     assert beat.tick(0.0) is Tick.COMPARE
-    beat.compared(0.0, 0.05, changed=False)
+    beat.comparing(0.0, 0.05)
     beat.confirmed(2.0, 9)
     assert [beat.tick(now) for now in (2.0, 4.0, 5.0, 5.1)] == [Tick.ASK] * 3 + [Tick.COMPARE]
+    beat.comparing(6.0, 16.0)  # whatever took so long: it is tried again after a minute
+    assert [beat.tick(now) for now in (75.9, 76.1)] == [Tick.ASK, Tick.COMPARE]
 
 
 def test_a_change_that_the_stream_does_not_deliver_is_silence() -> None:
@@ -223,10 +241,10 @@ def test_a_change_that_the_stream_does_not_deliver_is_silence() -> None:
     beat = begun(duplex=False)
     beat.confirmed(0.0, 8)
     assert beat.tick(0.0) is Tick.COMPARE
-    beat.compared(0.0, 0.01, changed=True)
+    beat.changed(0.0)
     beat.events(0.5, 8, caught_up=True)
     assert beat.tick(4.0) is Tick.COMPARE
-    beat.compared(4.0, 4.01, changed=True)
+    beat.changed(4.0)
     assert beat.tick(6.9) is not Tick.SILENT
     assert beat.tick(7.0) is Tick.SILENT
 
