@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
+import orjson
+
 from syncd.config import Config, Etcd, Timeouts
-from syncd.gateway import Gateway, Header, Unavailable, WatchResult
+from syncd.gateway import Gateway, Header, Page, Unavailable, WatchEvent, WatchResult
 from syncd.keyrange import KeyRange, prefix_range
+from syncd.records import Record
 from syncd.sync import Clocks, Mirror
 
 KEYS = prefix_range(b"/a/")
@@ -28,15 +31,18 @@ class Stream:
 
     url = URL
     synchronised = True
-    unfinished = 0
 
     def __init__(self, *, duplex: bool) -> None:
         self.duplex = duplex
+        self.silent = False
+        self.unfinished = 0
         self.results: asyncio.Queue[WatchResult | Exception] = asyncio.Queue()
         self.results.put_nowait(WatchResult(Header(1, HELD, 2), created=True))
 
     def request_progress(self) -> None:
-        """Answered at once."""
+        """Answered at once, as a rule."""
+        if self.silent:
+            return
         self.results.put_nowait(WatchResult(Header(1, HELD, 2)))
 
     def __aiter__(self) -> Self:
@@ -55,7 +61,8 @@ class Road:
 
     duplex: bool = True
     revision_: int = HELD
-    page: Callable[[], Any] = lambda: None
+    compared: Callable[[], None] = lambda: None
+    """Called when etcd is asked whether the range, which is empty, has changed."""
     streams: list[Stream] = field(default_factory=list)
     road: float = 0.0
 
@@ -67,9 +74,11 @@ class Road:
         """Nothing is there, as in the store."""
         return SimpleNamespace(count=0, records={}, newer=False, header=Header(1, self.revision_, 2))
 
-    async def changes(self, *_: object, **__: object) -> Any:
-        """What the test has put there."""
-        return self.page()
+    async def changes(self, *_: object, **__: object) -> Page:
+        """There is nothing."""
+        self.compared()
+        header = {"cluster_id": "1", "revision": str(self.revision_), "raft_term": "2"}
+        return Page(URL, orjson.dumps({"header": header}))
 
     @asynccontextmanager
     async def watch(self, keys: KeyRange, revision: int) -> AsyncIterator[Stream]:
@@ -134,3 +143,46 @@ async def test_a_frozen_process_wakes_up_to_a_farewell_and_goes_on() -> None:
             await until(lambda turn=turn: len(road.streams) >= turn)  # type: ignore[misc]
             await until(lambda: mirror.freshness()[0] == "live")
         assert not task.done()
+
+
+async def test_what_came_and_went_is_told_also_without_duplex() -> None:
+    """The range is equal again when etcd is asked, but its events are on the road still."""
+    key, loop = b"/a/lock", asyncio.get_running_loop()
+    events = (
+        WatchEvent(Record(key, b"x", HELD + 1, HELD + 1, 1)),
+        WatchEvent(Record(key, mod_revision=HELD + 2), type="DELETE"),
+    )
+    road = Road(duplex=False, revision_=HELD + 4)
+
+    def late() -> None:
+        road.compared = lambda: None
+        result = WatchResult(Header(1, HELD + 2, 2), events=events)
+        loop.call_later(0.05, road.streams[-1].results.put_nowait, result)
+
+    road.compared = late
+    async with mirrored(road, loop.time) as (mirror, _):
+        await until(lambda: mirror.store.revision == HELD + 4)
+        await until(lambda: mirror.freshness()[0] == "live")
+        told = [
+            event.kv.mod_revision
+            for batch in mirror.store.cursor(KEYS, HELD).read(9)
+            for event in batch.events
+        ]
+        assert told == [HELD + 1, HELD + 2]
+        assert not any(batch.resync for batch in mirror.store.cursor(KEYS, HELD).read(9))
+        assert len(road.streams) == 1
+
+
+async def test_a_large_document_on_a_slow_road_is_no_silence() -> None:
+    """As long as bytes of it come, the stream lives; then it does not any more."""
+    loop, road = asyncio.get_running_loop(), Road(revision_=HELD + 1)
+    async with mirrored(road, loop.time) as (_, _):
+        await until(lambda: road.streams)
+        stream, began = road.streams[0], loop.time()
+        stream.silent = True
+        while loop.time() < began + 5 * HEARTBEAT:
+            stream.unfinished += 100
+            assert road.streams == [stream]
+            await asyncio.sleep(HEARTBEAT / 10)
+        await until(lambda: len(road.streams) > 1)
+        assert loop.time() < began + 7 * HEARTBEAT
