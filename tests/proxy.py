@@ -100,6 +100,9 @@ class Proxy:
         """Whether `chunk`, from a client, may go to the server through `onward`; else the connection ends."""
         return True
 
+    def saw(self, piece: bytes, *, up: bool) -> None:
+        """`piece` was passed on, to the server or to a client; for whoever wants to know what is said."""
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -177,6 +180,7 @@ class Proxy:
                     target.write(piece)
                     await target.drain()
                     self._passed(size, up=up)
+                    self.saw(piece, up=up)
                     if self._rate:
                         with suppress(TimeoutError):
                             await asyncio.wait_for(self._full_speed.wait(), size / self._rate)

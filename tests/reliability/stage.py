@@ -23,11 +23,11 @@ from typing import Any, Protocol, Self
 from tests.calls import RefusedError, prefix_end
 from tests.daemon.process import Daemon
 from tests.etcd import Cluster, Etcd
-from tests.proxy import Proxy
 from tests.reliability import shifted
 from tests.reliability.lives import Lives
 from tests.reliability.members import Members, b64
 from tests.reliability.peers import PeerProxy, between
+from tests.reliability.road import Road
 from tests.reliability.writer import GROUPS, Acknowledging, Writer
 from tests.serve.local import CutError, target
 
@@ -92,7 +92,7 @@ class Stage:
         self.version = cluster.members[0].version
         self.members = Members(cluster.members)
         self.writer = Writer(self.members, history, draw)
-        self.road = [Proxy(member.port) for member in cluster.members]
+        self.road = [Road(member.port) for member in cluster.members]
         """What the daemon sees of the members, in their order."""
         self.peers: list[PeerProxy] = []
         """What the members see of each other."""

@@ -136,7 +136,9 @@ async def test_the_daemon(guarded_version: str) -> None:
         assert stage.daemon.pid != before
         await stage.recovered()
         async with happening(stage, "auth token expired"):
+            replaced = sum(road.replaced for road in stage.road)
             await asyncio.sleep(EXPIRED[0])  # it is time itself that has to pass
+        assert sum(road.replaced for road in stage.road) > replaced
         await stage.recovered()
         async with happening(stage, "daemon reloaded"):
             await soon(lambda: asyncio.to_thread(stage.daemon.log, "reloaded"))
