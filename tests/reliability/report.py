@@ -72,12 +72,13 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """Two lines of it, for the end of many tests."""
+        """A few lines of it, for the end of many tests."""
         made = Counter({name: count for name, count in self.faults.items() if count})
         return (
             f"etcd {self.version}, seed {self.seed}, {self.seconds:.0f} s: {self.tally.events} events "
             f"told and judged, {len(self.tally.violations)} violations\n"
-            f"    {made.total()} faults hit: {_counts(made)}; {self.missed.total()} missed"
+            f"    {made.total()} faults hit: {_counts(made)}\n"
+            f"    {self.missed.total()} missed: {_counts(self.missed)}"
         )
 
     def as_json(self) -> str:
@@ -95,7 +96,7 @@ class Report:
             f"etcd {self.version}, seed {self.seed}: {self.seconds:.0f} s, {self.rounds} rounds",
             f"once more: {self.command}",
             f"faults that hit: {made}{hourly}: {_counts(self.faults)}",
-            f"faults that missed: {_counts(self.missed)}",
+            f"faults that missed: {self.missed.total()}: {_counts(self.missed)}",
             f"live again after {middle:.1f} s (median), {slowest:.1f} s (longest)",
             f"etcd: {self.written} writes, {self.refused} refused or unanswered",
             (

@@ -31,10 +31,12 @@ LEAST_EVENTS = 5_000
 async def test_no_reader_is_told_anything_wrong(guarded_version: str) -> None:
     """Real faults, two hundred readers, and not one line that doesn't hold against what etcd did."""
     chaos = Chaos(guarded_version, SEEDS[guarded_version])
-    await chaos.run(SECONDS)
     report, tally = chaos.report, chaos.report.tally
-    summaries.append(report.summary)
-    print(report)  # pytest shows it when the test fails
+    try:
+        await chaos.run(SECONDS)
+    finally:
+        summaries.append(report.summary)
+        print(report)  # pytest shows it when the test fails
     assert report.ok, f"{len(tally.violations)} violations, see above; logs are in {chaos.evidence}"
     assert sum(report.faults.values()) >= LEAST_FAULTS
     assert tally.events >= LEAST_EVENTS

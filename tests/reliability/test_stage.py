@@ -99,5 +99,15 @@ def test_a_report_tells_that_the_run_did_not_come_to_its_end() -> None:
     assert report.exit_code == 3
 
 
+def test_a_summary_names_the_faults_that_missed() -> None:
+    """They were planned and made, but did not do what their name says; what did not come up is left out."""
+    report = Report("3.5.30", 7, Tally())
+    report.faults.update({"slow link": 2, "flapping": 1, "role revoked": 0})
+    report.missed.update({"compacted in a full read": 2})
+    hit, missed = report.summary.splitlines()[1:]
+    assert hit.strip() == "3 faults hit: 1 flapping, 2 slow link"
+    assert missed.strip() == "2 missed: 2 compacted in a full read"
+
+
 async def _soon(condition: object) -> object:
     return condition
