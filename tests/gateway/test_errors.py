@@ -48,7 +48,7 @@ causes = pytest.mark.parametrize(
         (11, "etcdserver: mvcc: required revision is a future revision", FutureRevision),
         (8, "grpc: received message larger than max (20896666 vs. 4194304)", MessageTooLarge),
         (8, "trying to send message larger than max (600000000 vs. 2147483647)", MessageTooLarge),
-        (8, "etcdserver: too many requests", EtcdError),
+        (8, "etcdserver: too many requests", Unavailable),
         (3, "etcdserver: user name is empty", Unauthenticated),
         (16, "etcdserver: invalid auth token", Unauthenticated),
         (3, "etcdserver: revision of auth store is old", Unauthenticated),

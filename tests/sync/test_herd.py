@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from syncd.gateway import Gateway, Header
+from syncd.keyrange import KeyRange
 from tests.etcd import Etcd
 from tests.herd.herd import KEYS, Cost, Herd, fill, herd
 from tests.herd.outages import Outage, crash, crash_and_compaction
@@ -59,13 +61,23 @@ async def _is_right(held: Herd, reads: dict[str, int]) -> None:
         assert member.status().counters.full_reads == reads
 
 
-async def test_a_busy_etcd_is_read_later(new_etcd: Etcd) -> None:
+async def test_a_busy_etcd_is_read_later(new_etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so while it waits, and reads when etcd answers quickly again."""
     new_etcd.put("/a/1", "1")
-    new_etcd.pause()
-    asyncio.get_running_loop().call_later(SLOW, new_etcd.resume)
+    ask, asked = Gateway.revision, 0
+
+    async def busy_the_second_time(self: Gateway, keys: KeyRange) -> Header:
+        nonlocal asked
+        asked += 1
+        if asked == 2:  # the first finds out who answers there, and takes its time
+            new_etcd.pause()
+            asyncio.get_running_loop().call_later(SLOW, new_etcd.resume)
+        return await ask(self, keys)
+
+    monkeypatch.setattr(Gateway, "revision", busy_the_second_time)
     async with mirrored(new_etcd.endpoint) as range_:
         await range_.until(lambda: "busy" in (range_.mirror.status().error or ""))
+        monkeypatch.undo()
         assert range_.state == "cold"
         assert range_.full_reads == {}
         await range_.until_live()
