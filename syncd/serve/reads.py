@@ -15,6 +15,7 @@ from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEY, KEYS, READ, Params
 from syncd.serve.source import Source
 from syncd.serve.stream import Lines
+from syncd.status import State
 from syncd.store import View
 from syncd.store.blocks import each
 
@@ -56,19 +57,23 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
     fields["ETag"] = etag = _etag(source, source.store.changed_revision)
     if _matches(request, etag):
         return web.Response(status=304, headers=fields)
-    view = source.store.view()
+    view, freshness = source.store.view(), source.freshness()
     lines = await Lines.begin(request, fields)
-    await send_snapshot(lines, source, view, keys, None if keys_only else context.block_lines)
+    await send_snapshot(lines, view, freshness, keys, None if keys_only else context.block_lines)
     return await lines.end()
 
 
 async def send_snapshot(
-    lines: Lines, source: Source, view: View, keys: KeyRange, encoded: BlockLines | None
+    lines: Lines,
+    view: View,
+    freshness: tuple[State, float | None],
+    keys: KeyRange,
+    encoded: BlockLines | None,
 ) -> None:
-    """The lines of `keys` in `view`: head, records, end. `encoded` None: keys only."""
+    """The lines of `keys` in `view`, which is as fresh as told. `encoded` None: keys only."""
     slices = view.slices(keys)
     count = sum(high - low for _, low, high in slices)
-    state, age = source.freshness()
+    state, age = freshness
     head = {"revision": view.revision, "epoch": view.epoch, "count": count, "state": state}
     await lines.line(_json_line(head | {"age_ms": age_ms(age)}))
     for block, low, high in slices:

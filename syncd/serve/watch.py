@@ -44,15 +44,16 @@ async def watch(request: web.Request) -> web.StreamResponse:
     revision, epoch = _resume_point(request, params)
     if with_snapshot and params.text("from") is not None:
         raise ApiError("bad_request", "snapshot=true begins now: leave out from=, or the snapshot")
+    if with_snapshot:
+        revision = epoch = None  # a browser that comes back sends its Last-Event-ID, too
     context = Context.of(request)
     source = context.source(request, selection.keys)
     await _reach(source, params, revision, epoch)
     if context.readers >= MAX_READERS:
         raise ApiError("overloaded", f"{context.readers} watches are open, that is the limit; share one")
-    if with_snapshot:
-        revision = epoch = None  # after a reconnection, Last-Event-ID would contradict it
     # No gap and no overlap, and what the headers say: all of it is taken at one moment.
     view, fields = source.store.view() if with_snapshot else None, headers(source)
+    freshness = source.freshness()
     try:
         cursor = source.store.cursor(selection.keys, revision, epoch)
     except HistoryLost as error:
@@ -62,7 +63,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
     try:
         lines = await Lines.begin(request, fields, events=events)
         if view:
-            await send_snapshot(lines, source, view, selection.keys, context.block_lines)
+            await send_snapshot(lines, view, freshness, selection.keys, context.block_lines)
             await lines.flush()
             view = None  # it holds the whole state of that moment
         await _Watch(context, source, cursor, selection, heartbeat_ms / 1000, lines).run()

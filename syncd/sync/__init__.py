@@ -9,6 +9,7 @@ heartbeat  what a watch's answers prove, and when to ask                 (pure)
 revisions  events put together into whole revisions                      (pure)
 backoff    delays with full jitter                                       (pure)
 turns      when to begin a full read that many daemons need at once      (pure)
+rounds     one question asked for many
 slices     long work in slices;  repeats: a bounded log;  standing: what is told of a mirror
 tasks      task groups whose errors stay plain
 """

@@ -32,6 +32,7 @@ from syncd.sync.decide import (
 from syncd.sync.follow import Follower
 from syncd.sync.fullread import full_read
 from syncd.sync.repeats import Repeats
+from syncd.sync.rounds import Rounds
 from syncd.sync.slices import Slices
 from syncd.sync.standing import Standing
 from syncd.sync.turns import Turns
@@ -78,6 +79,7 @@ class Mirror:
         """Whether etcd was out of sight since its state was last compared with what is held."""
         self._read_took = 0.0
         self._follower: Follower | None = None
+        self._questions = Rounds(self._etcd_revision)
         self._opened = False
         """Whether the last failure, or the next, is that of a stream."""
 
@@ -113,7 +115,13 @@ class Mirror:
         )
 
     async def etcd_revision(self) -> int:
-        """etcd's revision now, linearizable; SyncdError when it cannot be had, or is of another history."""
+        """etcd's revision now, linearizable; SyncdError when it cannot be had, or is of another history.
+
+        However many ask for it, etcd is asked once at a time.
+        """
+        return await self._questions.answer()
+
+    async def _etcd_revision(self) -> int:
         asked, epoch, held = self._clocks.now(), self.store.epoch, self.store.revision
         header = await self._gateway.revision(self._keys)
         if epoch and not (continues(header, epoch, held) and epoch == self.store.epoch):

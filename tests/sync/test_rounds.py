@@ -1,0 +1,87 @@
+"""One question for many: shared, but never an answer from before it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from syncd.errors import SyncdError
+from syncd.sync.rounds import Rounds
+
+
+class Etcd:
+    """Answers, when it is let, with the number of the question; or with an error."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.error: SyncdError | None = None
+
+    async def ask(self) -> int:
+        """One question."""
+        self.asked += 1
+        asked = self.asked
+        await self.may_answer.wait()
+        if self.error:
+            raise self.error
+        return asked
+
+
+async def settled() -> None:
+    """Let everybody come to where they wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_all_who_come_meanwhile_share_the_next_answer() -> None:
+    """A hundred readers are two questions: the one under way tells of a moment before they came."""
+    etcd = Etcd()
+    rounds = Rounds(etcd.ask)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(rounds.answer(), name="first")
+        await settled()
+        others = [group.create_task(rounds.answer(), name=f"other {n}") for n in range(100)]
+        await settled()
+        assert etcd.asked == 1
+        etcd.may_answer.set()
+    assert first.result() == 1
+    assert {other.result() for other in others} == {2}
+    assert await rounds.answer() == 3
+
+
+async def test_an_error_is_shared_too_and_not_kept() -> None:
+    """So that a hundred readers do not wait for one deadline after the other."""
+    etcd = Etcd()
+    rounds = Rounds(etcd.ask)
+    etcd.error = SyncdError("no answer")
+    asyncio.get_running_loop().call_later(0.05, etcd.may_answer.set)
+    results = await asyncio.gather(*(rounds.answer() for _ in range(100)), return_exceptions=True)
+    assert {type(result) for result in results} == {SyncdError}
+    assert etcd.asked == 2
+    etcd.error = None
+    assert await rounds.answer() == 3
+
+
+async def test_who_gives_up_does_not_end_it_for_the_others() -> None:
+    """The next one asks."""
+    etcd = Etcd()
+    rounds = Rounds(etcd.ask)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(rounds.answer(), name=f"{n}") for n in range(3)]
+        await settled()
+        tasks[0].cancel()
+        await settled()
+        etcd.may_answer.set()
+    assert tasks[0].cancelled()
+    assert [task.result() for task in tasks[1:]] == [2, 2]
+
+
+async def test_a_fault_of_the_program_is_no_answer() -> None:
+    """It is raised where it happens."""
+
+    async def broken() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Rounds(broken).answer()
