@@ -100,11 +100,32 @@ async def test_the_revision_is_asked_without_reading_a_key(etcd: Etcd, connect: 
 
 
 async def test_how_long_the_road_is(new_etcd: Etcd, connect: Connect) -> None:
-    """As long as the quickest connection took to make; unknown before the first."""
-    gateway = connect(new_etcd.endpoint)
-    assert gateway.road == 0
-    await gateway.revision(KEYS)
-    assert 0 < gateway.road < 1
+    """As long as the quickest connection to the endpoint took to make; unknown before the first."""
+    with Etcd() as other:
+        gateway = connect(new_etcd.endpoint, other.endpoint)
+        for _ in range(2):
+            assert gateway.road == 0
+            await gateway.revision(KEYS)
+            assert 0 < gateway.road < 1
+            gateway.avoid(gateway.endpoints.current.url)
+
+
+async def test_a_stream_is_not_blamed_for_another_endpoint(new_etcd: Etcd, connect: Connect) -> None:
+    """Whoever follows a watch may have asked elsewhere, and failed there."""
+    with Etcd() as other:
+        gateway = connect(new_etcd.endpoint, other.endpoint)
+        home = gateway.endpoints.current
+        away = next(endpoint for endpoint in gateway.endpoints if endpoint is not home)
+        with pytest.raises(Unreachable):
+            async with gateway.watch(KEYS, 1):
+                raise Unreachable(away.url, "refused")
+        assert gateway.endpoints.current is home
+        assert home.failures == 0
+        with pytest.raises(Unreachable):
+            async with gateway.watch(KEYS, 1):
+                raise Unreachable(home.url, "the watch is silent")
+        assert gateway.endpoints.current is away
+        assert home.failures == 1
 
 
 async def test_a_certain_endpoint_is_asked_for_the_revision(new_etcd: Etcd, connect: Connect) -> None:
