@@ -113,9 +113,11 @@ class Gateway:
         """Whether another endpoint than the one at `url` is well, for all that is known."""
         return any(endpoint.well for endpoint in self.endpoints if endpoint.url != url)
 
-    def homeward(self, url: str) -> bool:
-        """Whether a stream at `url` had better be opened anew, as it would go home then."""
-        return self.endpoints.homeward(self.endpoints.at(url), self._clock())
+    def outdated(self, stream: WatchStream) -> bool:
+        """Whether `stream` had better be opened anew: it would go home then, or perhaps be duplex."""
+        endpoint, now = self.endpoints.at(stream.url), self._clock()
+        duplex = not stream.duplex and self._etcd.duplex == "auto" and endpoint.try_duplex(now)
+        return duplex or self.endpoints.homeward(endpoint, now)
 
     async def probe(self, keys: KeyRange) -> None:
         """Look after the endpoints that failed, until cancelled; `keys` is a range that the user may read."""

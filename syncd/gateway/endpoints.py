@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from math import inf
 
 DUPLEX_RETRY = 300.0
-"""Seconds for which a refused duplex stream is remembered: the member may have been slow just then, and
-proxies get reconfigured."""
+DUPLEX_RETRY_MOST = 86_400.0
+"""Seconds for which a refused duplex stream is remembered, doubled each time: the member may have been slow
+just then, and proxies get reconfigured; but each try keeps the watch waiting for some seconds."""
 
 QUARANTINE_FIRST = 1.0
 QUARANTINE_MOST = 60.0
@@ -40,8 +41,10 @@ class Endpoint:
     """The path prefix that its gateway answers to, such as /v3; None until asked."""
     version: str = ""
     """etcd's version as it tells it; empty when unknown."""
-    duplex_refused_at: float | None = None
-    """When a duplex stream got no answer although a plain one did."""
+    duplex_refused_at: float = -inf
+    """When a duplex stream got no answer although a plain one did, the last time."""
+    duplex_refusals: int = 0
+    """How many times in a row."""
     failures: int = 0
     """Failures in a row, of calls, streams and probes."""
     unserved: int = 0
@@ -71,7 +74,15 @@ class Endpoint:
 
     def try_duplex(self, now: float) -> bool:
         """Whether a duplex stream is worth trying."""
-        return self.duplex_refused_at is None or now - self.duplex_refused_at > DUPLEX_RETRY
+        if not self.duplex_refusals:
+            return True
+        pause = min(DUPLEX_RETRY * 2.0 ** min(self.duplex_refusals - 1, 32), DUPLEX_RETRY_MOST)
+        return now - self.duplex_refused_at > pause
+
+    def duplex_tried(self, now: float, *, refused: bool) -> None:
+        """A duplex stream was asked for, and a stream is there: that one, or a plain one instead."""
+        self.duplex_refusals = self.duplex_refusals + 1 if refused else 0
+        self.duplex_refused_at = now if refused else -inf
 
     def forget(self) -> None:
         """Forget what another server at the same address would answer differently."""

@@ -144,9 +144,9 @@ async def open_watch(
             requests = None
     if response is None:
         response = await post(create, patience=DUPLEX_PATIENCE)
-        if duplex:
-            # Only now is it known that the endpoint is alive, and that duplex was the obstacle.
-            endpoint.duplex_refused_at = clock()
+    if duplex:
+        # Only now is it known that the endpoint is alive, and whether duplex was the obstacle.
+        endpoint.duplex_tried(clock(), refused=requests is None)
     try:
         yield WatchStream(endpoint, response, requests, heard)
     finally:

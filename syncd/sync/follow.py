@@ -143,7 +143,7 @@ class Follower:
             if self._unfinished > before:
                 self._heartbeat.flows(self._now())
             due = self._heartbeat.tick(self._now())
-            if due is Tick.REOPEN or self._gateway.homeward(self.stream.url):
+            if due is Tick.REOPEN or self._gateway.outdated(self.stream):
                 raise _Reopen
             if due is Tick.SILENT:
                 raise Unreachable(self.stream.url, f"the watch is silent; {self._interval:g} s are the limit")

@@ -9,6 +9,7 @@ import pytest
 
 from syncd.gateway.endpoints import (
     DUPLEX_RETRY,
+    DUPLEX_RETRY_MOST,
     HOME_AFTER,
     Endpoint,
     Endpoints,
@@ -247,12 +248,18 @@ def test_versions_are_compared_as_numbers(text: str, version: tuple[int, int, in
     assert parse_version(text) == version
 
 
-def test_a_refused_duplex_stream_is_tried_again_after_an_hour() -> None:
-    """Not before: each try costs seconds."""
+def test_a_refused_duplex_stream_is_tried_again_ever_more_rarely() -> None:
+    """Each try costs seconds; one that is granted makes the next refusal the first."""
     endpoint = Endpoint("http://a:1")
     assert endpoint.try_duplex(0)
-    endpoint.duplex_refused_at = 100.0
-    assert not endpoint.try_duplex(100.0 + DUPLEX_RETRY)
-    assert endpoint.try_duplex(100.1 + DUPLEX_RETRY)
-    endpoint.forget()
-    assert not endpoint.try_duplex(101.0)
+    for turn in range(12):
+        endpoint.duplex_tried(100.0, refused=True)
+        pause = min(DUPLEX_RETRY * 2**turn, DUPLEX_RETRY_MOST)
+        assert not endpoint.try_duplex(100.0 + pause)
+        assert endpoint.try_duplex(100.1 + pause)
+        endpoint.forget()
+        assert not endpoint.try_duplex(101.0)
+    endpoint.duplex_tried(200.0, refused=False)
+    assert endpoint.try_duplex(200.0)
+    endpoint.duplex_tried(300.0, refused=True)
+    assert endpoint.try_duplex(300.1 + DUPLEX_RETRY)

@@ -124,7 +124,7 @@ async def test_a_broken_answer_to_a_watch(
                 await anext(stream)
         assert caught.value.endpoint == fake.url
         assert gateway.endpoints.current.failures == (type(caught.value) is not EtcdError)
-        assert gateway.endpoints.current.duplex_refused_at is None
+        assert gateway.endpoints.current.duplex_refusals == 0
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ async def test_a_proxy_that_refuses_the_duplex_request(connect: Connect, status:
         async with gateway.watch(KEYS, 1) as stream:
             assert not stream.duplex
             assert (await anext(stream)).created
-        assert gateway.endpoints.current.duplex_refused_at is not None
+        assert gateway.endpoints.current.duplex_refusals == 1
 
 
 async def test_a_slow_answer_may_take_its_time_but_a_trickle_may_not(

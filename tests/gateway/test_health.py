@@ -278,17 +278,16 @@ async def test_everything_goes_home_when_home_has_been_well_for_long(
             await gateway.revision(KEYS)
         async with probing(gateway), gateway.watch(KEYS, 1) as stream:
             assert stream.url != home.url
-            assert not gateway.homeward(stream.url)
+            assert not gateway.outdated(stream)
             door.let_through()
             await until(lambda: home.well)
-            assert not gateway.homeward(stream.url)
+            assert not gateway.outdated(stream)
             page = await gateway.range_page(KEYS, limit=1, revision=0)
             assert page.url == stream.url
-            await until(lambda: gateway.homeward(stream.url))
+            await until(lambda: gateway.outdated(stream))
             page = await gateway.range_page(KEYS, limit=1, revision=0)
             assert page.url == home.url
-            assert gateway.homeward(stream.url)
-            assert not gateway.homeward(home.url)
+            assert gateway.outdated(stream)
 
 
 async def test_a_pause_ends_when_an_endpoint_is_well_again(connect: Connect, new_etcd: Etcd) -> None:

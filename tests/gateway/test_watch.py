@@ -200,7 +200,7 @@ async def test_a_paused_etcd_is_given_up_after_the_deadlines(
     async with asyncio.timeout(SOON):
         with pytest.raises(Unreachable, match="no answer to the watch"):
             await gateway.watch(KEYS, 1).__aenter__()
-    assert gateway.endpoints.current.duplex_refused_at is None
+    assert gateway.endpoints.current.duplex_refusals == 0
 
 
 async def test_waiting_can_be_given_up_without_losing_anything(new_etcd: Etcd, connect: Connect) -> None:
@@ -265,15 +265,20 @@ async def test_behind_a_proxy_that_buffers_requests(
             stream.request_progress()  # does nothing, and no harm
             etcd.put("/a", "1")
             assert [e.kv.key for e in await events(stream, 1)] == [b"/a"]
-        refused_at = gateway.endpoints.current.duplex_refused_at
-        assert refused_at is not None
+        assert gateway.endpoints.current.duplex_refusals == 1
         begin = asyncio.get_running_loop().time()
         async with gateway.watch(KEYS, 1) as stream:
             assert not stream.duplex
             assert asyncio.get_running_loop().time() - begin < 0.2
             assert (await following(stream)).created
             assert [e.kv.key for e in await events(stream, 1)] == [b"/a"]
-        assert gateway.endpoints.current.duplex_refused_at == refused_at
+            assert gateway.endpoints.current.duplex_refusals == 1
+            assert not gateway.outdated(stream)
+            monkeypatch.setattr("syncd.gateway.endpoints.DUPLEX_RETRY", 0.0)
+            assert gateway.outdated(stream)
+        async with gateway.watch(KEYS, 1) as stream:
+            assert not stream.duplex
+            assert gateway.endpoints.current.duplex_refusals == 2
 
 
 async def test_duplex_on_does_not_fall_back(

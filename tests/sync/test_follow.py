@@ -86,7 +86,7 @@ class Road:
         self.streams.append(Stream(duplex=self.duplex))
         yield self.streams[-1]
 
-    def homeward(self, url: str) -> bool:
+    def outdated(self, stream: Stream) -> bool:
         """It is home."""
         return False
 
