@@ -12,12 +12,12 @@ The readers
     wire      HTTP/1.1 on the Unix socket, as small as it gets
     told      syncd's lines as values                                        (pure)
     watchers  those who watch;  pollers: who ask;  nuisances: who never read, or hang up
-    readers   all of them together
+    scene     what they share, and how each talks with the daemon;  readers: all of them together
 
 The court
-    rules     what a watch may be told;  answers: what a single read may be answered;
-    court     what both need                                                 (all pure)
-    docket    what waits to be judged
+    rules     what a watch may be told;  answers: what a single read may be answered, snapshots: with many keys;
+    refusals  what may be refused;  court: what all of them need             (all pure)
+    docket    what waits to be judged, and what never could be
     tally     what was counted, and what was wrong
 
 The stage

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from math import ceil
+from typing import NamedTuple
 
 from tests.reliability.epochs import Epochs
 from tests.reliability.history import Generation, History
@@ -26,17 +28,29 @@ class Claim:
     age_ms: int | None
 
 
+class Place(NamedTuple):
+    """Everything up to `revision` of `epoch` was told."""
+
+    epoch: str
+    revision: int
+
+
 @dataclass
 class Court:
-    """`heartbeat`: the daemon's, in seconds."""
+    """`heartbeat`: the daemon's, in seconds. `history_events`: how many of `range` it keeps, at least."""
 
     history: History
     tally: Tally
     heartbeat: float
+    range: bytes = b"/c/"
+    history_events: int = 0
     epochs: Epochs = field(init=False)
+    batches: defaultdict[tuple[int, str], set[int]] = field(init=False)
+    """The revisions that a process told one by one, to anybody, by process and epoch."""
 
     def __post_init__(self) -> None:
         self.epochs = Epochs(self.history)
+        self.batches = defaultdict(set)
 
     def generation(self, epoch: str, revision: int) -> Generation | None:
         """The generation of `epoch`; None as long as it isn't known, or not known up to `revision`."""
@@ -44,6 +58,22 @@ class Court:
         if number is None or (generation := self.history.of(number)).head < revision:
             return None
         return generation
+
+    def unknown(self, place: Place) -> str:
+        """Why nobody knows the truth about a place of which there is no generation."""
+        number = self.epochs.generation(place.epoch)
+        if number is None:
+            return f"nobody was told which generation epoch {place.epoch!r} is of"
+        head = self.history.of(number).head
+        return f"generation {number} is known up to {head}, so {place.revision} is yet to come"
+
+    def changed(self, generation: Generation, after: int, until: int) -> dict[int, int]:
+        """The revisions past `after` that changed the mirrored range, and how many events each has."""
+        counts = {
+            revision: sum(event.key.startswith(self.range) for event in generation.events(revision))
+            for revision in range(after + 1, until + 1)
+        }
+        return {revision: count for revision, count in counts.items() if count}
 
     def judge_state(
         self, reader: str, at: float, epoch: str, revision: int, state: str, age_ms: int | None

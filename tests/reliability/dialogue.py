@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.reliability.court import Court
+from tests.reliability.court import Court, Place
 from tests.reliability.history import Event, Generation, Record
-from tests.reliability.rules import Place, Watch
+from tests.reliability.rules import Watch
 from tests.reliability.script import Script
 from tests.reliability.tally import Tally
 from tests.reliability.told import Batch, Progress, Selection, Snapshot, Told

@@ -1,18 +1,16 @@
-"""What readers were told and is yet to be judged, and what all readers share."""
+"""What readers were told and is yet to be judged. At the end, what could not be is a violation, too."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import deque
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import defaultdict, deque
+from dataclasses import dataclass
 from time import monotonic
 
-from tests.reliability.answers import Answer, Processes, judge_answer, learn
-from tests.reliability.court import Claim, Court
-from tests.reliability.rules import Watch
-from tests.reliability.tally import Tally
+from tests.reliability.answers import Answer, judge_answer, learn
+from tests.reliability.court import Court, Place
+from tests.reliability.rules import Unknown, Watch
+from tests.reliability.wire import Connection, Peer
 
 SITTING_SECONDS = 0.2
 """Between two times that the court sits: what came meanwhile is judged at once."""
@@ -20,6 +18,19 @@ SITTING_SECONDS = 0.2
 REFLECTION_SECONDS = 2.0
 """A single answer is judged only after this: its epoch's generation may be known only from what others are
 told, and what was acknowledged before it was asked for may be noted a little later."""
+
+DYING_SECONDS = 10.0
+"""A process that is told to stop ends its streams first, and itself two seconds later, on a quiet machine."""
+
+STALLED_SECONDS = 60.0
+"""For which a reader takes nothing until the daemon may close it."""
+
+SETTLING_SECONDS = DYING_SECONDS + 2.0
+"""At the end: for the judge to hear what readers have heard already, and for a process that cuts to end."""
+
+UNMARKED_SECONDS = 5.0
+"""An epoch's generation is known as soon as a reader is told a marker under it; some are in each second. When
+an epoch went by faster nobody can know it: the daemon was killed, or etcd replaced, in that moment."""
 
 
 @dataclass(eq=False)
@@ -31,6 +42,16 @@ class Listening:
     ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """`reader`'s stream, or the answer it waited for, ended before its time at `at`, while `peer` sent it."""
+
+    reader: str
+    peer: Peer
+    what: str
+    at: float
+
+
 class Docket:
     """Everything that waits to be judged."""
 
@@ -38,6 +59,7 @@ class Docket:
         self.court = court
         self._watches: list[Listening] = []
         self._answers: deque[Answer] = deque()
+        self._ends: list[End] = []
 
     def watch(self, watch: Watch, heartbeat: float | None) -> Listening:
         """Judge this watch from now on, and that it isn't silent until it has `ended`."""
@@ -50,6 +72,13 @@ class Docket:
         learn(self.court, answer)
         self._answers.append(answer)
 
+    def ended(self, reader: str, connection: Connection, what: str) -> None:
+        """The daemon ended what it was saying: it may if it ends, too, or if the reader did not read."""
+        if connection.longest_pause >= STALLED_SECONDS:
+            self.court.tally.cut += 1
+        else:
+            self._ends.append(End(reader, connection.peer, what, monotonic()))
+
     async def run(self) -> None:
         """Judge what can be judged, now and then, until cancelled."""
         while True:
@@ -61,14 +90,40 @@ class Docket:
                 await asyncio.sleep(0)
             self._watches = [each for each in self._watches if each.watch.waiting or not each.ended]
             self._judge_answers(monotonic() - REFLECTION_SECONDS)
+            self._judge_ends()
 
-    def finish(self) -> None:
-        """Judge everything that can be judged at all, and count the rest."""
+    async def finish(self) -> None:
+        """Judge everything, when nobody listens any more. What cannot be judged even now is a violation."""
+        until = monotonic() + SETTLING_SECONDS
+        while self._waits() and monotonic() < until:  # noqa: ASYNC110 - what it waits for is told nowhere
+            await asyncio.sleep(SITTING_SECONDS)
+        unknown: dict[str, list[Unknown]] = defaultdict(list)
+        for each in self._unknown():
+            unknown[each.place.epoch].append(each)
+        for epoch, those in unknown.items():
+            times = [each.at for each in those]
+            passed_by = max(times) - min(times) < UNMARKED_SECONDS
+            if epoch and passed_by and self.court.epochs.generation(epoch) is None:
+                self.court.tally.unjudged += len(those)
+                continue
+            for each in those:
+                self._violated("unjudged", each.reader, each.told, self.court.unknown(each.place), each.at)
+
+    def _waits(self) -> bool:
+        """Judge, and tell whether anything is left."""
         for listening in self._watches:
             listening.watch.judge()
         self._judge_answers(monotonic())
-        waiting = sum(listening.watch.waiting for listening in self._watches)
-        self.court.tally.unjudged = waiting + len(self._answers)
+        self._judge_ends()
+        return bool(self._ends or self._answers or any(each.watch.waiting for each in self._watches))
+
+    def _unknown(self) -> list[Unknown]:
+        watched = [stuck for each in self._watches if (stuck := each.watch.stuck)]
+        claims = [(answer, answer.claim) for answer in self._answers]
+        return watched + [
+            Unknown(claim.reader, answer, claim.at, Place(claim.epoch, claim.revision))
+            for answer, claim in claims
+        ]
 
     def _judge_answers(self, until: float) -> None:
         self._answers = deque(
@@ -77,45 +132,17 @@ class Docket:
             if answer.claim.at > until or not judge_answer(self.court, answer)
         )
 
+    def _judge_ends(self) -> None:
+        waiting = []
+        for end in self._ends:
+            if end.peer.ended:
+                self.court.tally.cut += 1
+            elif monotonic() - end.at < DYING_SECONDS:
+                waiting.append(end)
+            else:
+                alive = f"process {end.peer.pid} lives, {DYING_SECONDS:g} s later"
+                self._violated("cut", end.reader, end.what, alive, end.at)
+        self._ends = waiting
 
-@dataclass
-class Scene:
-    """What all readers share. `range`: what is mirrored; `prefixes`: what they ask for."""
-
-    socket: Path
-    docket: Docket
-    draw: random.Random
-    range: bytes
-    prefixes: tuple[bytes, ...]
-    processes: Processes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.processes = Processes(self.docket.court)
-
-    @property
-    def court(self) -> Court:
-        """Where violations are noted."""
-        return self.docket.court
-
-    @property
-    def tally(self) -> Tally:
-        """Where things are counted."""
-        return self.docket.court.tally
-
-    async def pause(self, least: float, most: float) -> None:
-        """Do nothing for a random time."""
-        await asyncio.sleep(self.draw.uniform(least, most))
-
-
-def claim_of(reader: str, asked: float, headers: dict[str, str]) -> Claim:
-    """What an answer's headers say; a header that is not there says nothing."""
-    age = headers.get("syncd-age-ms")
-    return Claim(
-        reader,
-        monotonic(),
-        asked,
-        headers.get("syncd-epoch", ""),
-        int(headers.get("syncd-revision", 0)),
-        headers.get("syncd-state", ""),
-        None if age is None else int(age),
-    )
+    def _violated(self, rule: str, reader: str, told: object, true: str, at: float) -> None:
+        self.court.tally.violated(rule, reader, told, true, at, "", 0)

@@ -6,8 +6,8 @@ import asyncio
 import select
 import socket
 
-from tests.reliability.docket import Scene
-from tests.reliability.wire import Connection, Cut, target
+from tests.reliability.scene import Scene
+from tests.reliability.wire import Connection, target
 
 LOOK_SECONDS = 0.5
 """How often it is looked whether a connection that nobody reads from was closed."""
@@ -69,21 +69,21 @@ class Silent:
 class Rude:
     """One that hangs up in the middle: of its request, of a snapshot, of a watch."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, number: int) -> None:
         self._scene = scene
+        self._name = f"rude {number}"
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            try:
-                async with await Connection.open(self._scene.socket, BITE_BYTES) as connection:
-                    await self._begin(connection)
-                self._scene.tally.hang_ups += 1
-            except (Cut, OSError):
-                self._scene.tally.unreachable += 1
+            await self._scene.talk(self._name, self._begin, BITE_BYTES)
             await self._scene.pause(*PAUSE_SECONDS)
 
     async def _begin(self, connection: Connection) -> None:
+        await self._say(connection)
+        self._scene.tally.hang_ups += 1
+
+    async def _say(self, connection: Connection) -> None:
         scene, draw = self._scene, self._scene.draw
         prefix = draw.choice((scene.range, *scene.prefixes))
         call = draw.choice(("snapshot", "watch"))

@@ -9,11 +9,11 @@ import orjson
 
 from tests.reliability.answers import NO_CONDITIONS, Answer, Conditions, Range, Value
 from tests.reliability.court import Claim
-from tests.reliability.docket import Scene, claim_of
 from tests.reliability.epochs import MARKER
 from tests.reliability.history import Record
-from tests.reliability.told import Lines, Malformed, Refusal, Snapshot, record, refusal
-from tests.reliability.wire import Connection, Cut, target
+from tests.reliability.scene import Scene, claim_of
+from tests.reliability.told import Lines, Malformed, Snapshot, record, refusal
+from tests.reliability.wire import Connection, target
 
 PAUSE_SECONDS = (0.1, 1.5)
 QUESTIONS = 20
@@ -34,6 +34,11 @@ class Poller:
 
     async def run(self) -> None:
         """Ask until cancelled."""
+        while True:
+            await self._scene.talk(self._name, self._ask_some)
+            await self._scene.pause(0.02, 0.4)
+
+    async def _ask_some(self, connection: Connection) -> None:
         ways: list[Callable[[Connection], Awaitable[None]]] = [
             self._value,
             self._value,
@@ -43,34 +48,20 @@ class Poller:
             self._snapshot_again,
             self._status,
         ]
-        while True:
-            try:
-                async with await Connection.open(self._scene.socket) as connection:
-                    for _ in range(self._scene.draw.randint(1, QUESTIONS)):
-                        await self._scene.draw.choice(ways)(connection)
-                        await self._scene.pause(*PAUSE_SECONDS)
-            except Cut:
-                self._scene.tally.cut += 1
-            except OSError:
-                self._scene.tally.unreachable += 1
-            except (Malformed, KeyError, ValueError) as error:
-                self._scene.tally.violated(
-                    "form", self._name, repr(error), "see the local API", monotonic(), "", 0
-                )
-            await self._scene.pause(0.02, 0.4)
+        for _ in range(self._scene.draw.randint(1, QUESTIONS)):
+            await self._scene.draw.choice(ways)(connection)
+            await self._scene.pause(*PAUSE_SECONDS)
 
     async def _value(self, connection: Connection) -> None:
         key, conditions = self._some_key(), self._conditions()
         claim = await self._ask(connection, "value", conditions, key=key)
         body = await connection.body()
-        if connection.status == 200:
-            value = Value(key, _from_headers(key, body, connection.headers))
-            self._tagged_value = (connection.headers["etag"], value)
-        elif (error := self._refused(connection, claim, conditions, body)).code == "not_found":
-            value = Value(key, None)
-        else:
-            return self._keep(claim, error)
-        return self._scene.docket.answer(Answer(claim, value, conditions))
+        if connection.status != 200:
+            self._refused(connection, claim, conditions, body, key)
+            return
+        value = Value(key, _from_headers(key, body, connection.headers))
+        self._tagged_value = (connection.headers["etag"], value)
+        self._scene.docket.answer(Answer(claim, value, conditions))
 
     async def _value_again(self, connection: Connection) -> None:
         """Has it changed since? 304 says that it is still the same."""
@@ -86,7 +77,7 @@ class Poller:
             new = _from_headers(value.key, body, connection.headers)
             self._scene.docket.answer(Answer(claim, Value(value.key, new)))
         else:
-            self._keep(claim, self._refused(connection, claim, NO_CONDITIONS, body))
+            self._refused(connection, claim, NO_CONDITIONS, body, value.key)
 
     async def _record(self, connection: Connection) -> None:
         """The whole record, as JSON."""
@@ -95,10 +86,8 @@ class Poller:
         body = await connection.body()
         if connection.status == 200:
             self._scene.docket.answer(Answer(claim, Value(key, record(orjson.loads(body))), conditions))
-        elif (error := self._refused(connection, claim, conditions, body)).code == "not_found":
-            self._scene.docket.answer(Answer(claim, Value(key, None), conditions))
         else:
-            self._keep(claim, error)
+            self._refused(connection, claim, conditions, body, key)
 
     async def _snapshot(self, connection: Connection) -> None:
         draw = self._scene.draw
@@ -108,8 +97,7 @@ class Poller:
             connection, "snapshot", conditions, prefix=prefix, keys_only=keys_only or None
         )
         if connection.status != 200:
-            body = await connection.body()
-            self._keep(claim, self._refused(connection, claim, conditions, body))
+            self._refused(connection, claim, conditions, await connection.body())
             return
         snapshot = await self._read_snapshot(connection, claim, keys_only=keys_only)
         got = Range(prefix, snapshot)
@@ -132,8 +120,7 @@ class Poller:
             snapshot = await self._read_snapshot(connection, claim, keys_only=False)
             self._scene.docket.answer(Answer(claim, Range(got.prefix, snapshot)))
         else:
-            body = await connection.body()
-            self._keep(claim, self._refused(connection, claim, NO_CONDITIONS, body))
+            self._refused(connection, claim, NO_CONDITIONS, await connection.body())
 
     async def _status(self, connection: Connection) -> None:
         self._asked = monotonic()
@@ -169,13 +156,13 @@ class Poller:
             linearizable=conditions.linearizable or None,
             min_revision=conditions.min_revision or None,
             max_age_ms=conditions.max_age_ms,
-            wait_ms=WAIT_MS if conditions else None,
+            wait_ms=conditions.wait_ms or None,
         )
         self._asked = monotonic()
-        await connection.ask(query, headers)
+        await connection.ask(query, headers, conditions.wait_ms / 1000)
         claim = claim_of(self._name, self._asked, connection.headers)
         if connection.status in (200, 304):
-            self._scene.processes.served(connection.pid, claim.at)
+            self._scene.processes.served(connection.pid, claim)
         return claim
 
     async def _read_snapshot(self, connection: Connection, claim: Claim, *, keys_only: bool) -> Snapshot:
@@ -201,14 +188,17 @@ class Poller:
         self._scene.docket.answer(Answer(head))
         return snapshot
 
-    def _refused(self, connection: Connection, claim: Claim, conditions: Conditions, body: bytes) -> Refusal:
+    def _refused(
+        self, connection: Connection, claim: Claim, conditions: Conditions, body: bytes, key: bytes = b""
+    ) -> None:
+        """An answer without what was asked for; "not found" says of a `key` that there is none."""
         error = refusal(orjson.loads(body))
+        if key and error.code == "not_found":
+            self._scene.tally.refusals[error.code] += 1
+            self._scene.docket.answer(Answer(claim, Value(key, None), conditions))
+            return
         self._scene.processes.refused(connection.pid, claim, error, conditions)
-        return error
-
-    def _keep(self, claim: Claim, error: Refusal) -> None:
-        """A refusal, too, says how fresh the range is."""
-        if claim.epoch and error.code != "not_mirrored":
+        if claim.epoch:  # a refusal, too, says how fresh the range is
             self._scene.docket.answer(Answer(claim))
 
     def _some_key(self) -> bytes:
@@ -224,11 +214,11 @@ class Poller:
         draw, current = self._scene.draw, self._scene.court.history.current
         way = draw.random()
         if way < 0.15:
-            return Conditions(linearizable=True)
+            return Conditions(linearizable=True, wait_ms=WAIT_MS)
         if way < 0.3:
-            return Conditions(min_revision=current.acknowledged_before(monotonic()))
+            return Conditions(min_revision=current.acknowledged_before(monotonic()), wait_ms=WAIT_MS)
         if way < 0.4:
-            return Conditions(max_age_ms=draw.choice((0, 100, 1000, 5000)))
+            return Conditions(max_age_ms=draw.choice((0, 100, 1000, 5000)), wait_ms=WAIT_MS)
         return NO_CONDITIONS
 
 

@@ -8,10 +8,12 @@ from itertools import count
 from pathlib import Path
 
 from tests.reliability.court import Court
-from tests.reliability.docket import Docket, Scene
+from tests.reliability.docket import Docket
 from tests.reliability.history import History
 from tests.reliability.nuisances import Rude, Silent
 from tests.reliability.pollers import Poller
+from tests.reliability.scene import Scene
+from tests.reliability.stage import HISTORY_EVENTS
 from tests.reliability.tally import Tally
 from tests.reliability.watchers import Manner, Watcher
 
@@ -27,18 +29,26 @@ POLLERS = 40
 
 
 class Readers:
-    """All of them. `heartbeat`: the daemon's, in seconds."""
+    """All of them. `heartbeat`: the daemon's, in seconds; `history_events`: how many it keeps."""
 
     def __init__(
-        self, history: History, socket: Path, draw: random.Random, tally: Tally, *, heartbeat: float
+        self,
+        history: History,
+        socket: Path,
+        draw: random.Random,
+        tally: Tally,
+        *,
+        heartbeat: float,
+        history_events: int = HISTORY_EVENTS,
     ) -> None:
-        self._scene = Scene(socket, Docket(Court(history, tally, heartbeat)), draw, RANGE, PREFIXES)
+        court = Court(history, tally, heartbeat, RANGE, history_events)
+        self._scene = Scene(socket, Docket(court), draw, PREFIXES)
 
     async def run(self) -> None:
-        """Read until cancelled; then judge all that can be judged.
+        """Read until cancelled; then judge everything.
 
         What was read last can be judged if the judge knows it: stop the writers and wait for
-        `Judge.caught_up` before.
+        `Judge.caught_up` before, and let the judge and the daemon go on until this has ended.
         """
         scene, numbers = self._scene, count(1)
         manners: dict[Manner, int] = {"steady": STEADY, "fickle": FICKLE, "slow": SLOW}
@@ -53,7 +63,8 @@ class Readers:
                     number = next(numbers)
                     group.create_task(Poller(scene, number).run(), name=f"poller {number}")
                 for _ in range(RUDE):
-                    group.create_task(Rude(scene).run(), name=f"rude reader {next(numbers)}")
+                    number = next(numbers)
+                    group.create_task(Rude(scene, number).run(), name=f"rude reader {number}")
                 group.create_task(Silent(scene, SILENT).run(), name="silent readers")
         finally:
-            scene.docket.finish()
+            await scene.docket.finish()

@@ -26,27 +26,32 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tests.reliability.court import Court
+from tests.reliability.court import Court, Place
 from tests.reliability.history import Event, Generation, Record
+from tests.reliability.snapshots import judge_snapshot
 from tests.reliability.told import Batch, Progress, Selection, Snapshot, Told
 
 SILENCE_SECONDS = 10.0
 """How much later than due a line may come: the machine is busy. A forgotten watch is silent for ever."""
 
-
 Change = tuple[bytes, Record | None]
 """A key, and what it holds now."""
 
 
-class Place(NamedTuple):
-    """Everything up to `revision` of `epoch` was told."""
+class Unknown(NamedTuple):
+    """What `reader` was told could not be judged, as the truth about `place` is not known."""
 
-    epoch: str
-    revision: int
+    reader: str
+    told: object
+    at: float
+    place: Place
 
 
 class Watch:
-    """One stream. It begins at `place`, or with a snapshot; `resumed`: the place is an earlier stream's."""
+    """One stream of `process`. It begins at `place`, or with a snapshot.
+
+    `resumed`: the place is an earlier stream's.
+    """
 
     def __init__(
         self,
@@ -56,8 +61,10 @@ class Watch:
         place: Place | None = None,
         *,
         resumed: bool = False,
+        process: int = 0,
     ) -> None:
         self._court = court
+        self._process = process
         self._reader = reader
         self._selection = selection
         self._heard: deque[tuple[Batch | Progress | Snapshot, float]] = deque()
@@ -79,6 +86,17 @@ class Watch:
         """Lines that are not judged yet."""
         return len(self._heard)
 
+    @property
+    def stuck(self) -> Unknown | None:
+        """What can't be judged, and keeps all that was heard after it from being judged."""
+        if not self._heard:
+            return None
+        told, at = self._heard[0]
+        place = Place(getattr(told, "epoch", "") or self._place.epoch, told.revision)
+        if not isinstance(told, Snapshot) and self._court.generation(*self._place) is None:
+            place = self._place
+        return Unknown(self._reader, told, at, place)
+
     def hear(self, told: Batch | Progress | Snapshot, at: float) -> None:
         """The next line, read at `at`."""
         match told:
@@ -89,6 +107,8 @@ class Watch:
             case _:
                 epoch = self._heard_place.epoch if self._heard_place else ""
                 puts = _puts(told.events) if isinstance(told, Batch) else []
+                if isinstance(told, Batch):
+                    self._court.batches[self._process, epoch].add(told.revision)
         if wrong := self._court.epochs.learn(epoch, told.revision, puts):
             self._court.tally.violated("epoch", self._reader, told, wrong, at, epoch, told.revision)
         if self._selection.only != "delete":  # such a watch would not be told a marker first
@@ -195,6 +215,8 @@ class Watch:
             return False
         if told.epoch == place.epoch and told.revision < place.revision:
             self._violated("bookmarkable", told, f"{place.revision} was told before", at)
+        elif told.epoch == place.epoch and (kept := self._kept(after, told.revision)):
+            self._violated("resync", told, kept, at)
         prefix = self._selection.prefix
         then, now = before.state(prefix, place.revision), after.state(prefix, told.revision)
         for wrong in self._unlike(told, then, now):
@@ -214,6 +236,18 @@ class Watch:
         self._court.tally.resyncs += 1
         self._move(told.epoch, told.revision)
         return True
+
+    def _kept(self, generation: Generation, until: int) -> str:
+        """Why the daemon must still have known each change up to `until`, so that nothing was lost; or ''.
+
+        Not when it may have read anew: only if it told each of them to somebody is that certain.
+        """
+        changed = self._court.changed(generation, self._place.revision, until)
+        told = self._court.batches[self._process, self._place.epoch]
+        count = sum(changed.values())
+        if count > self._court.history_events or not changed.keys() <= told:
+            return ""
+        return f"only {count} events since {self._place.revision}, each told by the same process to somebody"
 
     def _unlike(self, told: Batch, then: dict[bytes, Record], now: dict[bytes, Record]) -> Iterable[str]:
         """What is wrong if a reader that held `then` is told `told` and shall hold `now`."""
@@ -257,33 +291,6 @@ class Watch:
         place = self._place
         revision = getattr(told, "revision", place.revision)
         self._court.tally.violated(rule, self._reader, told, true, at, epoch or place.epoch, revision)
-
-
-def judge_snapshot(
-    court: Court, reader: str, prefix: bytes, told: Snapshot, generation: Generation, at: float
-) -> None:
-    """It is what etcd held at its revision, in key order, and complete."""
-    true = list(generation.state(prefix, told.revision).values())
-    if told.keys_only:
-        true = [record._replace(value=b"") for record in true]
-    count = (len(told.records),) * 2
-    if told.counts != count:
-        what = f"{len(told.records)} records"
-        court.tally.violated("snapshot", reader, f"counts {told.counts}", what, at, told.epoch, told.revision)
-    if list(told.records) != true:
-        wrong = _first_difference(told.records, true)
-        court.tally.violated("snapshot", reader, *wrong, at, told.epoch, told.revision)
-
-
-def _first_difference(told: Iterable[Record], true: list[Record]) -> tuple[str, str]:
-    told = list(told)
-    missing, extra = [r for r in true if r not in told], [r for r in told if r not in true]
-    if not missing and not extra:
-        return "keys in another order, or twice", "each key once, in order"
-    return (
-        f"{len(told)} records, of which wrong: {extra}",
-        f"{len(true)} records, of which not told: {missing}",
-    )
 
 
 def _puts(events: Iterable[Told]) -> list[tuple[bytes, bytes]]:

@@ -46,11 +46,11 @@ class Tally:
     silent: int = 0
     """Connections opened by those who never read."""
     cut: int = 0
-    """Answers cut short, by the daemon's end."""
+    """Answers and streams that ended early as the daemon did, or as their reader had stopped reading."""
     unreachable: int = 0
     """Connections that were not accepted: the daemon was down."""
     unjudged: int = 0
-    """Lines and answers about which the judge could not tell the truth."""
+    """Answers and streams of an epoch that went by too fast for anybody to know its generation."""
     refusals: Counter[str] = field(default_factory=Counter)
     """By code."""
     violations: list[Violation] = field(default_factory=list)

@@ -6,16 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.reliability.answers import Answer, Conditions, Processes, Range, Value, judge_answer, learn
-from tests.reliability.court import Claim, Court
+from tests.reliability.answers import Answer, Conditions, Range, Resumption, Value, judge_answer, learn
+from tests.reliability.court import Claim, Court, Place
 from tests.reliability.dialogue import EPOCH, HEARTBEAT, NEXT_EPOCH, broken, snapshot, written
-from tests.reliability.rules import Place
 from tests.reliability.script import Script
 from tests.reliability.tally import Tally
-from tests.reliability.told import Refusal, Snapshot
+from tests.reliability.told import Snapshot
 
 ASKED = 100.0
-PROCESS, NEXT_PROCESS = 17, 18
 
 
 def claim(revision: int, age_ms: int | None = 100, state: str = "live", epoch: str = EPOCH) -> Claim:
@@ -137,10 +135,26 @@ def test_min_revision_means_at_least() -> None:
 
 
 def test_max_age_means_not_older() -> None:
-    """Give or take the moment between the decision and the header."""
-    assert not verdict(Answer(claim(6, 500), None, Conditions(max_age_ms=500)))
-    assert verdict(Answer(claim(6, 900), None, Conditions(max_age_ms=500))) == {"max_age"}
+    """At some moment while the answer was made: this one took 100 ms."""
+    assert not verdict(Answer(claim(6, 600), None, Conditions(max_age_ms=500)))
+    assert verdict(Answer(claim(6, 602), None, Conditions(max_age_ms=500))) == {"max_age"}
     assert verdict(Answer(claim(6, None, "stale"), None, Conditions(max_age_ms=500))) == {"max_age"}
+
+
+@pytest.mark.parametrize(
+    ("place", "kept", "right"),
+    [
+        pytest.param(5, 9, False, id="all that came after it is kept"),
+        pytest.param(5, 8, True, id="one event less is kept"),
+        pytest.param(12, 0, False, id="nothing came after it"),
+    ],
+)
+def test_a_place_is_not_forgotten_before_it_must_be(place: int, kept: int, right: bool) -> None:
+    """Nine events changed the range after revision 5; what is outside of it fills no history."""
+    bench = court(written())
+    bench.history_events = kept
+    assert judge_answer(bench, Answer(claim(12), Resumption(Place(EPOCH, place))))
+    assert broken(bench.tally) == (set() if right else {"resumable"})
 
 
 def test_an_answer_ahead_of_the_judge_waits() -> None:
@@ -167,53 +181,3 @@ def test_an_answer_may_tell_the_generation() -> None:
     assert record
     learn(bench, Answer(claim(6), Value(marker, record._replace(value=b"5"))))
     assert broken(bench.tally) == {"epoch"}
-
-
-def test_what_was_served_once_is_never_gone() -> None:
-    """not_ready is right only from a process that has not served yet."""
-    bench = court(written())
-    processes = Processes(bench)
-    refusal = Refusal("not_ready", "the first read has just begun")
-    cold = replace(claim(0, None, "cold"), epoch="")
-    processes.refused(PROCESS, cold, refusal)
-    processes.served(PROCESS, ASKED + 1)
-    processes.refused(PROCESS, cold, refusal)  # was asked before that
-    processes.refused(NEXT_PROCESS, replace(cold, asked=ASKED + 2), refusal)
-    assert not bench.tally.violations
-    processes.refused(PROCESS, replace(cold, asked=ASKED + 2), refusal)
-    assert broken(bench.tally) == {"gone"}
-    assert bench.tally.refusals == {"not_ready": 4}
-
-
-@pytest.mark.parametrize("code", ["too_stale", "internal", "not_mirrored"])
-def test_without_conditions_nothing_is_too_stale(code: str) -> None:
-    """With conditions it may be."""
-    bench = court(written())
-    processes = Processes(bench)
-    if code == "too_stale":
-        processes.refused(PROCESS, claim(5), Refusal(code, ""), Conditions(max_age_ms=1))
-        assert not bench.tally.violations
-    processes.refused(PROCESS, claim(5), Refusal(code, ""))
-    assert broken(bench.tally) == {"gone"}
-
-
-@pytest.mark.parametrize(
-    ("process", "epoch", "oldest", "right"),
-    [
-        pytest.param(PROCESS, EPOCH, 6, True, id="too long ago"),
-        pytest.param(PROCESS, NEXT_EPOCH, 2, True, id="another epoch"),
-        pytest.param(NEXT_PROCESS, EPOCH, 2, True, id="another process"),
-        pytest.param(PROCESS, EPOCH, 5, False, id="it could be told"),
-        pytest.param(PROCESS, EPOCH, None, False, id="without oldest_revision"),
-        pytest.param(PROCESS, EPOCH, 13, False, id="an oldest_revision that is yet to come"),
-    ],
-)
-def test_a_place_is_refused_only_when_it_cannot_be_told(
-    process: int, epoch: str, oldest: int | None, right: bool
-) -> None:
-    """410 is for what is too long ago, of an epoch that is over, or was told by a process that has ended."""
-    bench = court(written())
-    refusal = Refusal("compacted", "gone", oldest)
-    Processes(bench).resume_refused(process, claim(12, epoch=epoch), refusal, Place(EPOCH, 5), PROCESS)
-    assert broken(bench.tally) == (set() if right else {"resumable"})
-    assert bench.tally.refusals == {"compacted": 1}

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -82,6 +83,16 @@ class Trial:
             case _:
                 await self.wrote(etcd.put(key, value + str(draw.random())))
 
+    def _readers(self, path: Path) -> Readers:
+        return Readers(
+            self.history,
+            path,
+            self.draw,
+            self.tally,
+            heartbeat=HEARTBEAT,
+            history_events=HISTORY_EVENTS,
+        )
+
     @asynccontextmanager
     async def read(self, lie: Lie | None = None) -> AsyncIterator[Doctored | None]:
         """Two hundred readers meanwhile, told everything by the daemon or, with `lie`, nearly."""
@@ -92,15 +103,11 @@ class Trial:
                 await self.mark()
                 await asyncio.to_thread(self.daemon.wait_for_revision, self.history.current.head)
                 if lie is None:
-                    readers = Readers(
-                        self.history, self.daemon.socket, self.draw, self.tally, heartbeat=HEARTBEAT
-                    )
-                    reading = group.create_task(readers.run(), name="readers")
+                    reading = group.create_task(self._readers(self.daemon.socket).run(), name="readers")
                     yield None
                 else:
                     async with Doctored(self.daemon.socket, path, lie) as doctored:
-                        readers = Readers(self.history, path, self.draw, self.tally, heartbeat=HEARTBEAT)
-                        reading = group.create_task(readers.run(), name="readers")
+                        reading = group.create_task(self._readers(path).run(), name="readers")
                         yield doctored
                         await _cancelled(reading)
                 await _cancelled(reading)

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.reliability.court import Court, Place
 from tests.reliability.dialogue import (
     EPOCH,
     EVERYTHING,
+    HEARTBEAT,
     NEXT_EPOCH,
     SELECTIONS,
     broken,
@@ -19,12 +21,13 @@ from tests.reliability.dialogue import (
     written,
 )
 from tests.reliability.history import Record
-from tests.reliability.rules import Place
+from tests.reliability.rules import Watch
+from tests.reliability.tally import Tally
 from tests.reliability.told import Batch, Selection, Told
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
-@pytest.mark.parametrize(("place", "until"), [(3, 12), (5, 8), (9, 11), (12, 12)])
+@pytest.mark.parametrize(("place", "until"), [(3, 12), (5, 8), (9, 11)])
 def test_an_honest_resync_breaks_no_rule(selection: Selection, place: int, until: int) -> None:
     """In the same epoch it leads to what etcd held, and the watch goes on from there."""
     script = written()
@@ -150,3 +153,27 @@ def test_a_resync_that_misses_a_generation_is_caught() -> None:
     without = tuple(event for event in line.events if event.key != b"/c/a/1")
     tally = judged(script, [replace(line, events=without)], place=Place(EPOCH, 12))
     assert broken(tally) == {"resync"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "teller", "last", "right"),
+    [
+        pytest.param(9, 0, 12, False, id="all that came was kept, and told to somebody"),
+        pytest.param(8, 0, 12, True, id="that is more than is kept"),
+        pytest.param(9, 1, 12, True, id="another process told it"),
+        pytest.param(9, 0, 11, True, id="the last one was told to nobody: it may have been read anew"),
+    ],
+)
+def test_a_gap_where_there_is_none_is_caught(kept: int, teller: int, last: int, right: bool) -> None:
+    """What came after the place was known, one by one, and is not more than the history keeps."""
+    script, tally = written(), Tally()
+    generation = script.history.current
+    court = Court(script.history, tally, HEARTBEAT, history_events=kept)
+    other = Watch(court, "another reader", EVERYTHING, process=teller)
+    for each in honest(generation, EVERYTHING, 2, last):
+        other.hear(each, 0.0)
+    watch = Watch(court, "reader", EVERYTHING, Place(EPOCH, 5))
+    watch.hear(resync(generation, EVERYTHING, generation.state(b"/c/", 5), 12), 0.0)
+    watch.judge()
+    assert watch.waiting == 0
+    assert broken(tally) == (set() if right else {"resync"})

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.reliability.court import Court
+from tests.reliability.court import Court, Place
 from tests.reliability.dialogue import (
     EPOCH,
     EVERYTHING,
@@ -21,7 +21,7 @@ from tests.reliability.dialogue import (
     written,
 )
 from tests.reliability.mutants import MUTANTS, changed, snapshot_of_another_revision, torn_snapshot
-from tests.reliability.rules import Place, Watch
+from tests.reliability.rules import Watch
 from tests.reliability.script import Script
 from tests.reliability.tally import Tally
 from tests.reliability.told import Batch, Progress, Selection

@@ -10,15 +10,19 @@ from typing import Any, Literal
 import orjson
 
 from tests.reliability.answers import Answer
-from tests.reliability.court import Claim
-from tests.reliability.docket import Scene, claim_of
-from tests.reliability.rules import Place, Watch
+from tests.reliability.court import Claim, Place
+from tests.reliability.rules import Watch
+from tests.reliability.scene import Scene, claim_of
 from tests.reliability.told import Lines, Malformed, Progress, Refusal, Selection, Snapshot, refusal
-from tests.reliability.wire import READ_BYTES, Connection, Cut, target
+from tests.reliability.wire import READ_BYTES, Connection, target
 
 HEARTBEATS_MS = (200, 500, 1000, 5000)
 STAY_SECONDS = (0.5, 20.0)
 """How long a fickle reader stays."""
+
+AWAY_SECONDS = (2.0, 20.0)
+AWAY = 0.3
+"""How often it stays away for so long; else it is back at once."""
 
 SIP_BYTES = 4096
 SIP_SECONDS = (0.05, 0.5)
@@ -29,6 +33,9 @@ DOZE_SECONDS = (5.0, 40.0)
 
 AWAKE_SECONDS = (1.0, 5.0)
 """Then it reads as fast as it can, for so long."""
+
+WAIT_SECONDS = 5.0
+"""What a daemon waits for a place that is yet to come, unless told otherwise."""
 
 QUIET_SECONDS = 0.1
 """A daemon that has anything left to send to a reader who has read everything does so before that."""
@@ -60,45 +67,39 @@ class Watcher:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        while True:
-            try:
-                await self._read()
-            except Cut:
-                self._scene.tally.cut += 1
-            except OSError:
-                self._scene.tally.unreachable += 1
-            except Malformed as error:
-                self._violated("form", error, "see the local API")
-                self._place = None
-            await self._scene.pause(0.02, 0.4)
-
-    async def _read(self) -> None:
         sip = SIP_BYTES if self._manner == "slow" else READ_BYTES
+        draw = self._scene.draw
+        while True:
+            await self._scene.talk(self._name, self._read, sip)
+            away = self._manner == "fickle" and draw.random() < AWAY
+            await self._scene.pause(*(AWAY_SECONDS if away else (0.02, 0.4)))
+
+    async def _read(self, connection: Connection) -> None:
         if self._place is None:
             self._habit = self._new_habit()
-        async with await Connection.open(self._scene.socket, sip) as connection:
-            place, query, headers = self._request()
-            asked = monotonic()
-            await connection.ask(query, headers)
-            claim = claim_of(self._name, asked, connection.headers)
-            if connection.status != 200:
-                await self._refused(connection, claim, place)
-                return
-            self._scene.processes.served(connection.pid, claim.at)
-            self._scene.docket.answer(Answer(claim))
-            watch = self._begin(claim, place)
-            heartbeat = None if self._manner == "slow" else self._habit.heartbeat_ms / 1000
-            listening = self._scene.docket.watch(watch, heartbeat)
-            try:
-                if self._manner == "fickle":
-                    async with asyncio.timeout(self._scene.draw.uniform(*STAY_SECONDS)):
-                        await self._listen(connection, watch, asked)
-                else:
-                    await self._listen(connection, watch, asked)
-            except TimeoutError:
-                pass  # it hangs up
-            finally:
-                listening.ended = True
+        place, query, headers = self._request()
+        asked = monotonic()
+        await connection.ask(query, headers, WAIT_SECONDS)
+        claim = claim_of(self._name, asked, connection.headers)
+        if connection.status != 200:
+            await self._refused(connection, claim, place)
+            return
+        self._scene.processes.served(connection.pid, claim)
+        self._scene.docket.answer(Answer(claim))
+        watch = self._begin(claim, place, connection.pid)
+        heartbeat = None if self._manner == "slow" else self._habit.heartbeat_ms / 1000
+        listening = self._scene.docket.watch(watch, heartbeat)
+        try:
+            stay = self._scene.draw.uniform(*STAY_SECONDS) if self._manner == "fickle" else None
+            async with asyncio.timeout(stay):
+                await self._listen(connection, watch, asked)
+        except TimeoutError:
+            pass  # it hangs up
+        except Malformed:
+            self._place = None
+            raise
+        finally:
+            listening.ended = True
 
     def _request(self) -> tuple[Place | None, str, dict[str, str]]:
         """The place to go on from (None: no place, a snapshot comes first), and how to ask for that."""
@@ -123,7 +124,7 @@ class Watcher:
         )
         return place, query, headers
 
-    def _begin(self, claim: Claim, place: Place | None) -> Watch:
+    def _begin(self, claim: Claim, place: Place | None, process: int) -> Watch:
         """The watch that `claim`, the answer's headers, begins."""
         here, resumed = Place(claim.epoch, claim.revision), place is not None
         if place is None and not self._habit.with_snapshot:
@@ -132,7 +133,8 @@ class Watcher:
             self._violated("resumable", f"goes on in epoch {here.epoch!r}", f"the place is {place}")
         self._place = place
         self._scene.tally.resumes += resumed
-        return Watch(self._scene.court, self._name, self._habit.selection, place, resumed=resumed)
+        selection = self._habit.selection
+        return Watch(self._scene.court, self._name, selection, place, resumed=resumed, process=process)
 
     async def _listen(self, connection: Connection, watch: Watch, asked: float) -> None:
         lines = Lines()
@@ -143,19 +145,23 @@ class Watcher:
             if rhythm:
                 await rhythm.beat(len(line))
             if self._habit.events:
-                if line.startswith(b"id: "):
-                    event_id = line[4:].decode()
-                if not line.startswith(b"data: "):
+                name, _, line = line.partition(b": ")
+                if name == b"id":
+                    event_id = line.decode()
+                elif name not in (b"", b"data"):
+                    raise Malformed(f"no line of an event: {name[:200]!r}")
+                if name != b"data":
                     continue
-                line = line[6:]
             told = lines.add(_document(line))
             if told is None:
                 continue
+            at = monotonic()
             if isinstance(told, Refusal):
-                self._scene.tally.refusals[told.code] += 1
+                epoch, revision = self._place or Place("", 0)
+                claim = Claim(self._name, at, asked, epoch, revision, "", None)
+                self._scene.processes.broken_off(claim, told)
                 self._place = None
                 return
-            at = monotonic()
             watch.hear(told, at)
             self._place = watch.heard_place
             if isinstance(told, Snapshot):
@@ -164,6 +170,7 @@ class Watcher:
                 self._check_id(event_id, self._place)
                 if isinstance(told, Progress) and at - connection.empty_at > QUIET_SECONDS:
                     self._claim_later(told, self._place.epoch, at, connection.empty_at)
+        self._scene.docket.ended(self._name, connection, "the stream ended, and properly")
 
     def _claim_later(self, told: Progress, epoch: str, at: float, empty_at: float) -> None:
         """Nothing was under way at `empty_at`, so `told` was said later: as if it had been asked for then."""
@@ -182,12 +189,13 @@ class Watcher:
 
     async def _refused(self, connection: Connection, claim: Claim, place: Place | None) -> None:
         error = refusal(_document(await connection.body()))
+        processes, docket, pid = self._scene.processes, self._scene.docket, connection.pid
         if place is None:
-            self._scene.processes.refused(connection.pid, claim, error)
-        else:
-            self._scene.processes.resume_refused(connection.pid, claim, error, place, self._told_by)
+            processes.refused(pid, claim, error)
+        elif later := processes.resume_refused(pid, claim, error, place, self._told_by):
+            docket.answer(later)
         if claim.epoch:
-            self._scene.docket.answer(Answer(claim))
+            docket.answer(Answer(claim))
         if error.code == "compacted":
             self._place = None
 

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from socket import SO_PEERCRED, SOL_SOCKET
 from time import monotonic
@@ -16,9 +17,34 @@ from urllib.parse import quote
 
 READ_BYTES = 1 << 16
 
+PATIENCE_SECONDS = 30.0
+"""For an answer to begin, or to go on: a daemon that is paused for some seconds answers before that."""
+
 
 class Cut(Exception):
     """The connection ended before the answer did."""
+
+
+class Silent(Exception):
+    """The connection is there, and nothing comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end; `started` tells it from a later one with its number, '' is none."""
+
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> Peer:
+        """The one that has this number now."""
+        return cls(pid, _started(pid))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has; also when nobody has waited for it yet."""
+        return not self.started or _started(self.pid) != self.started
 
 
 def target(call: str, /, **parameters: object) -> str:
@@ -43,9 +69,12 @@ class Connection:
         self._ended = True
         self._lines: deque[bytes] = deque()
         self._begun = bytearray()
+        self._took_at = monotonic()
+        self._patience = PATIENCE_SECONDS
         credentials = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, struct.calcsize("3i"))
-        self.pid: int = struct.unpack("3i", credentials)[0]
-        """Of the process at the other end."""
+        self.peer = Peer.of(struct.unpack("3i", credentials)[0])
+        self.longest_pause = 0.0
+        """Seconds for which nothing was taken from here, at most."""
         self.status = 0
         self.headers: dict[str, str] = {}
         """Their names in lower case."""
@@ -64,16 +93,26 @@ class Connection:
             connection.close()
             raise
 
-    async def send(self, data: bytes) -> None:
-        """Send anything; OSError."""
-        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+    @property
+    def pid(self) -> int:
+        """Of the process at the other end."""
+        return self.peer.pid
 
-    async def ask(self, target: str, headers: Mapping[str, str] | None = None) -> None:
-        """Send a request, and read the head of the answer; Cut, OSError."""
+    async def send(self, data: bytes) -> None:
+        """Send anything; Cut."""
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._socket, data)
+        except OSError as error:
+            raise Cut(f"while sending: {error}") from error
+
+    async def ask(self, target: str, headers: Mapping[str, str] | None = None, wait: float = 0.0) -> None:
+        """Send a request, and read the head of the answer; Cut, Silent. `wait`: seconds that it may take."""
         fields = {"Host": "localhost", **(headers or {})}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         await self.send(f"GET {target} HTTP/1.1\r\n{head}\r\n".encode())
+        self._patience = PATIENCE_SECONDS + wait
         status, *lines = (await self._until(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        self._patience = PATIENCE_SECONDS
         self.status = int(status.split(" ", 2)[1])
         self.headers = {
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
@@ -83,7 +122,7 @@ class Connection:
         self._ended = not self._chunked and not self._length
 
     async def piece(self) -> bytes:
-        """A piece of the body; empty at its proper end. Cut, OSError."""
+        """A piece of the body; empty at its proper end. Cut, Silent."""
         if self._ended:
             return b""
         if self._chunked and not self._length:
@@ -105,7 +144,7 @@ class Connection:
         return piece
 
     async def line(self) -> bytes | None:
-        """The body's next line; None at its proper end. Cut, OSError."""
+        """The body's next line; None at its proper end. Cut, Silent."""
         while not self._lines:
             piece = await self.piece()
             if not piece:
@@ -121,7 +160,7 @@ class Connection:
         return self._lines.popleft()
 
     async def body(self) -> bytes:
-        """The whole body. Cut, OSError."""
+        """The whole body. Cut, Silent."""
         pieces = []
         while piece := await self.piece():
             pieces.append(piece)
@@ -140,15 +179,29 @@ class Connection:
         return before
 
     async def _receive(self) -> None:
+        self.longest_pause = max(self.longest_pause, monotonic() - self._took_at)
         try:
             data = self._socket.recv(self._sip)
             await asyncio.sleep(0)  # a flood shall not keep the others from reading
         except BlockingIOError:
             self.empty_at = monotonic()
-            data = await asyncio.get_running_loop().sock_recv(self._socket, self._sip)
+            data = await self._wait()
+        except OSError as error:
+            raise Cut(f"{error}, after {bytes(self._received[-100:])!r}") from error
         if not data:
             raise Cut(f"after {bytes(self._received[-100:])!r}")
+        self._took_at = monotonic()
         self._received += data
+
+    async def _wait(self) -> bytes:
+        """What comes next."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await asyncio.get_running_loop().sock_recv(self._socket, self._sip)
+        except TimeoutError as error:
+            raise Silent(f"for {self._patience:g} s, after {bytes(self._received[-100:])!r}") from error
+        except OSError as error:
+            raise Cut(f"{error}, after {bytes(self._received[-100:])!r}") from error
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,6 +210,16 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _started(pid: int) -> str:
+    """When the process began, in ticks since the machine did; '' when there is none, or it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()  # a name may have spaces, and parentheses
+    return "" if state in "ZX" else fields[18]
 
 
 def _text(value: object) -> str:

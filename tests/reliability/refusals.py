@@ -1,0 +1,115 @@
+"""What a reader may be refused, and when. Pure.
+
+not_found   a value; that is an answer like others, see `answers`
+not_ready   by a process that has served nothing yet
+too_stale   where more was asked for than is held: fresher, or newer, and then it was waited for as long as
+            asked. Whether etcd could have told where it is (linearizable), nobody knows but the daemon
+compacted   where a watch shall go on from a place that cannot be told any more; or in one that fell behind
+
+Nothing else: every question is well formed, about what is mirrored, and allowed; there are few readers; and
+`internal` is never an answer.
+
+What is broken is the rule `gone`, when something was served before and is not now; `resumable`, when a place
+is refused; and `refusal` otherwise.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+
+from tests.reliability.answers import NO_CONDITIONS, Answer, Conditions, Resumption
+from tests.reliability.court import Claim, Court, Place
+from tests.reliability.told import Refusal
+
+MOMENT_SECONDS = 0.5
+"""Until a question that waits for a revision sees that it is there."""
+
+
+class Processes:
+    """What each process of the daemon has shown that it can do."""
+
+    def __init__(self, court: Court) -> None:
+        self._court = court
+        self._served: dict[int, float] = {}
+        self._reached: defaultdict[tuple[int, str], list[tuple[int, float]]] = defaultdict(list)
+
+    def served(self, pid: int, claim: Claim) -> None:
+        """The process answered with a state."""
+        self._served.setdefault(pid, claim.at)
+        reached = self._reached[pid, claim.epoch]
+        if not reached or claim.revision > reached[-1][0]:
+            reached.append((claim.revision, claim.at))
+
+    def refused(
+        self, pid: int, claim: Claim, refusal: Refusal, conditions: Conditions = NO_CONDITIONS
+    ) -> None:
+        """The process did not."""
+        rule = "refusal"
+        match refusal.code:
+            case "not_ready":
+                rule, wrong = "gone", self._not_ready(pid, claim)
+            case "too_stale" if conditions:
+                wrong = self._too_stale(pid, claim, conditions)
+            case "too_stale":
+                rule, wrong = "gone", "this was asked without conditions"
+            case _:
+                wrong = "nothing that was asked for is ever refused so"
+        self._judged(rule, claim, refusal, wrong)
+
+    def resume_refused(
+        self, pid: int, claim: Claim, refusal: Refusal, place: Place, told_by: int
+    ) -> Answer | None:
+        """The process did not go on from `place`, which `told_by` had told.
+
+        What is to be judged when the truth is known; None for nothing.
+        """
+        if refusal.code != "compacted":
+            self.refused(pid, claim, refusal)
+            return None
+        oldest, same = refusal.oldest_revision, pid == told_by and claim.epoch == place.epoch
+        wrong = ""
+        if oldest is None:
+            wrong = "410 comes with oldest_revision"
+        elif oldest > claim.revision:
+            wrong = f"oldest_revision is {oldest}, but nothing after {claim.revision} is held"
+        elif same and oldest <= place.revision:
+            wrong = f"the same process told {place}, its epoch is the same, and {oldest} can still be told"
+        self._judged("resumable", claim, refusal, wrong)
+        return Answer(claim, Resumption(place)) if same and not wrong else None
+
+    def broken_off(self, claim: Claim, refusal: Refusal) -> None:
+        """A watch that had begun ended with an error; `claim` is what was told last."""
+        wrong = ""
+        if refusal.code != "compacted":
+            wrong = "a watch that has begun goes on, or is too far behind"
+        elif refusal.oldest_revision is None:
+            wrong = "`compacted` comes with oldest_revision"
+        self._judged("refusal", claim, refusal, wrong)
+
+    def _not_ready(self, pid: int, claim: Claim) -> str:
+        since = self._served.get(pid)
+        return (
+            f"process {pid} has served this range before" if since is not None and since < claim.asked else ""
+        )
+
+    def _too_stale(self, pid: int, claim: Claim, conditions: Conditions) -> str:
+        age, least = claim.age_ms, conditions.min_revision
+        if conditions.linearizable:
+            return ""
+        if conditions.max_age_ms is not None:
+            fresh = age is not None and age <= conditions.max_age_ms
+            return f"it is {age} ms old, {conditions.max_age_ms} were allowed" if fresh else ""
+        waited = claim.at - claim.asked
+        if waited < (granted := conditions.wait_ms / 1000):
+            return f"after {waited:.3f} s, when {granted:g} s were granted"
+        reached = self._reached[pid, claim.epoch]
+        index = bisect_left(reached, least, key=lambda each: each[0])
+        if index < len(reached) and reached[index][1] < claim.asked + granted - MOMENT_SECONDS:
+            return f"revision {reached[index][0]} was told to somebody at {reached[index][1]:.3f}"
+        return ""
+
+    def _judged(self, rule: str, claim: Claim, told: Refusal, wrong: str) -> None:
+        self._court.tally.refusals[told.code] += 1
+        if wrong:
+            self._court.tally.violated(rule, claim.reader, told, wrong, claim.at, claim.epoch, claim.revision)
