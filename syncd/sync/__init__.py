@@ -3,7 +3,8 @@
 mirror     one range, kept for ever: read, watch, recover
 fullread   one paged read
 follow     one stream's results into the store, and what they prove
-decide     what to do after a failure; epochs; catch up or read again    (pure)
+decide     what a failure means; epochs; catch up or read again          (pure)
+recovery   what to do after one failure more: read or resume, and when   (pure)
 pager      which page to ask for next                                    (pure)
 heartbeat  what a watch's answers prove, and when to ask                 (pure)
 revisions  events put together into whole revisions                      (pure)

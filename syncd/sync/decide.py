@@ -1,4 +1,4 @@
-"""What to do after a failure: resume the watch or read the range again. Pure."""
+"""What a failure means: resume the watch or read the range again; when histories are different ones. Pure."""
 
 from __future__ import annotations
 

@@ -19,18 +19,16 @@ from syncd.gateway import FutureRevision, Gateway, Header, MalformedAnswer, Unre
 from syncd.keyrange import KeyRange
 from syncd.status import Counters, HistoryStatus, RangeStatus, State, Syncing
 from syncd.store import Rebuild, Store
-from syncd.sync.backoff import Backoff
 from syncd.sync.decide import (
     Lagging,
     OtherHistory,
-    Reaction,
     continues,
     new_epoch,
     other_history,
-    reaction,
 )
 from syncd.sync.follow import Follower
 from syncd.sync.fullread import full_read
+from syncd.sync.recovery import Plan, Recovery
 from syncd.sync.repeats import Repeats
 from syncd.sync.rounds import Rounds
 from syncd.sync.slices import Slices
@@ -68,12 +66,8 @@ class Mirror:
         self._clocks = clocks
         self._log = structlog.get_logger("syncd.sync").bind(range=keys.name)
         self._repeats = Repeats(clocks.now)
-        self._backoff = Backoff(draw, self._interval)
-        self._rereads = Backoff(draw, self._interval)
-        """Of re-reads that do not help; how long etcd was away before the first one says nothing of that."""
-        self._fresh_token = False
-        """Whether a fresh token was tried since all was well."""
         self._turns = Turns(draw)
+        self._recovery = Recovery(draw, self._interval, self._turns)
         self._standing = Standing()
         self._doubtful = False
         """Whether etcd was out of sight since its state was last compared with what is held."""
@@ -137,34 +131,26 @@ class Mirror:
 
     async def run(self) -> None:
         """Mirror until cancelled."""
-        reread = None if self.store.ready else "initial"
+        recovery = self._recovery
+        if self.store.ready:
+            recovery.read()
         while True:
             self._opened = False
             try:
-                if reread:
-                    await self._turn(reread)
-                    await self._read(reread)
-                    reread = None
+                if recovery.reread:
+                    await self._turn(recovery.reread)
+                    await self._read(recovery.reread)
+                    recovery.read()
                 await self._watch()
             except SyncdError as error:
                 task = asyncio.current_task()
                 if task and task.cancelling():
                     # Cancelled in the same turn in which a task failed: before 3.13 a TaskGroup forgets that.
                     raise asyncio.CancelledError from error
-                decided = reaction(error)
-                due = decided.reread and reread is None
-                if due:
-                    pause = max(self._rereads.failed(), self._turns.needed(self._read_took))
-                elif decided.about_token and not self._fresh_token:
-                    pause, self._fresh_token = 0.0, True
-                else:
-                    pause = self._backoff.failed()
-                if decided.reread and reread != "initial":
-                    # One that has to begin again is still the same, unless etcd turned out to be another.
-                    reread = "epoch" if "epoch" in (reread, decided.reason) else reread or decided.reason
+                plan = recovery.failed(error, self._read_took)
                 self._doubtful = True
-                self._failed(error, decided, pause)
-                await (asyncio.sleep(pause) if due else self._gateway.pause(pause))
+                self._failed(error, plan)
+                await (asyncio.sleep(plan.pause) if plan.in_turn else self._gateway.pause(plan.pause))
             else:
                 self._standing.watch_reconnects["reopened"] += 1
 
@@ -312,25 +298,23 @@ class Mirror:
     def _proved(self, at: float) -> None:
         """The store is current as of `at`."""
         self._standing.proved_at = max(self._standing.proved_at or 0.0, at)
-        for backoff in (self._backoff, self._rereads):
-            backoff.healthy(self._clocks.now())
-        self._fresh_token = False
+        self._recovery.healthy(self._clocks.now())
         if self._repeats.forget():
             follower = self._follower
             self._log.info("live", revision=self.store.revision, endpoint=follower and follower.stream.url)
 
-    def _failed(self, error: SyncdError, decided: Reaction, pause: float) -> None:
+    def _failed(self, error: SyncdError, plan: Plan) -> None:
         if self._opened:
-            self._standing.watch_reconnects[decided.reason] += 1
+            self._standing.watch_reconnects[plan.reason] += 1
         self._standing.error = str(error)
-        repeated = self._repeats.worth_saying(decided.reason)
+        repeated = self._repeats.worth_saying(plan.reason)
         if repeated is not None:
             self._log.warning(
                 "etcd lost",
-                reason=decided.reason,
+                reason=plan.reason,
                 error=str(error),
-                next="read again" if decided.reread else "resume",
+                next="read again" if plan.reread else "resume",
                 serving=f"revision {self.store.revision}" if self.store.ready else "nothing yet",
-                pause=round(pause, 3),
+                pause=round(plan.pause, 3),
                 repeated=repeated,
             )
