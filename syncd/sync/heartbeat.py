@@ -29,8 +29,8 @@ ASKS_PER_HEARTBEAT = 3
 
 SILENT_AFTER = 0.5
 """Heartbeats that a progress request may be unanswered, with nothing else arriving, before a stream counts as
-dead. Looked at with every ask, so it is noticed within one heartbeat, and half of one more where the linearizable
-reads hang, too."""
+dead. Looked at with every ask, so it is noticed within one heartbeat, and half of one more where the
+linearizable reads hang, too."""
 
 UNPROVED_AFTER = 2.0
 """Heartbeats without a proof, though the stream lives and catches up with nothing; another may do better."""
