@@ -15,8 +15,9 @@ The readers
     scene     what they share, and how each talks with the daemon;  readers: all of them together
 
 The court
-    rules     what a watch may be told;  answers: what a single read may be answered, snapshots: with many keys;
-    refusals  what may be refused;  court: what all of them need             (all pure)
+    rules     what a watch may be told;  answers: what a single read may be answered;
+    snapshots what both may say of many keys;  refusals: what may be refused;
+    court     what all of them need                                          (all pure)
     docket    what waits to be judged, and what never could be
     tally     what was counted, and what was wrong
 

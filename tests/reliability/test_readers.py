@@ -46,6 +46,7 @@ class Trial:
     road: Proxy
     judge: Judge
     history: History
+    kept: int = HISTORY_EVENTS
     tally: Tally = field(default_factory=Tally)
     draw: random.Random = field(default_factory=lambda: random.Random(7))
 
@@ -90,7 +91,7 @@ class Trial:
             self.draw,
             self.tally,
             heartbeat=HEARTBEAT,
-            history_events=HISTORY_EVENTS,
+            history_events=self.kept,
         )
 
     @asynccontextmanager
@@ -130,15 +131,19 @@ async def trial(new_etcd: Etcd) -> AsyncIterator[Trial]:
 async def test_an_honest_daemon_breaks_no_rule(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever befalls it and its etcd: everything told can be judged, and nothing is wrong."""
     monkeypatch.setattr("tests.reliability.watchers.SIP_SECONDS", (0.0, 0.02))
+    monkeypatch.setattr("tests.reliability.watchers.STAY_SECONDS", (0.5, 3.0))
+    monkeypatch.setattr("tests.reliability.watchers.AWAY_SECONDS", (0.5, 2.0))
     tally = trial.tally
     async with trial.read():
         await trial.write_until(lambda: tally.snapshots > 30 and tally.progresses > 30 and tally.reads > 100)
         # Slow readers fall behind what is remembered.
         await trial.write_until(lambda: tally.resyncs, value="true" * 4096, pace=0)
-        trial.daemon.kill()
-        resumes = tally.resumes
-        await asyncio.to_thread(trial.daemon.start)
-        await trial.write_until(lambda: tally.resumes > resumes + 5)
+        for end in (trial.daemon.stop, trial.daemon.kill):
+            await asyncio.to_thread(end)
+            resumes, cut = tally.resumes, tally.cut
+            await asyncio.to_thread(trial.daemon.start)
+            await trial.write_until(lambda: tally.resumes > resumes + 5)  # noqa: B023 - at once
+        assert tally.cut > cut
         trial.road.refuse()
         trial.etcd.kill()
         trial.history.begin(0)
@@ -193,6 +198,21 @@ async def test_a_false_age_is_caught(trial: Trial, lie: Lie, monkeypatch: pytest
         await trial.write_until(lambda: doctored.told.is_set() and trial.tally.violations)
         trial.road.let_through()
     assert {violation.rule for violation in trial.tally.violations} == {"age"}
+
+
+async def test_a_daemon_that_forgets_too_early_is_caught(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps less than it should, so who comes back is refused, and who is slow is told of a gap."""
+    monkeypatch.setattr("tests.reliability.watchers.SIP_SECONDS", (0.0, 0.02))
+    monkeypatch.setattr("tests.reliability.watchers.STAY_SECONDS", (0.5, 2.0))
+    trial.kept = 100 * HISTORY_EVENTS
+    rules = {"resumable", "resync"}
+    async with trial.read():
+        await trial.write_until(
+            lambda: {violation.rule for violation in trial.tally.violations} >= rules, "true" * 4096, pace=0
+        )
+    assert {violation.rule for violation in trial.tally.violations} == rules
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
