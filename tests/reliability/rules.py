@@ -11,13 +11,14 @@ it on, and what lies between is compared with the history:
     resumable     the same, for the first line after an earlier watch's place
     bookmarkable  after progress, nothing at or below it; a progress never falls
     prev_kv       what a key held before, when asked for
-    resync        what its reader holds then is what etcd held at its revision
+    resync        what its reader holds then is what etcd held at its revision; and there was a gap
     snapshot      what etcd held at its revision, in key order, and its end
     epoch         two generations never have the same one
     heartbeat     a quiet watch says so, every `heartbeat_ms`
     live, age     see `court`
 
-What is told may be ahead of the judge: it waits here until the truth is known.
+What is told may be ahead of the judge: it waits here until the truth is known. How a watch may end is told in
+`docket` and `refusals`.
 """
 
 from __future__ import annotations
