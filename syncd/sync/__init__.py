@@ -3,6 +3,7 @@
 mirror     one range, kept for ever: read, watch, recover
 fullread   one paged read
 follow     one stream's results into the store, and what they prove
+continuity whether etcd goes on from what is held
 decide     what a failure means; epochs; catch up or read again          (pure)
 recovery   what to do after one failure more: read or resume, and when   (pure)
 pager      which page to ask for next                                    (pure)

@@ -15,17 +15,12 @@ import structlog
 
 from syncd.config import Config
 from syncd.errors import SyncdError
-from syncd.gateway import FutureRevision, Gateway, Header, MalformedAnswer, Unreachable, WatchStream
+from syncd.gateway import Gateway, Header, MalformedAnswer, Unreachable, WatchStream
 from syncd.keyrange import KeyRange
 from syncd.status import Counters, HistoryStatus, RangeStatus, State, Syncing
 from syncd.store import Rebuild, Store
-from syncd.sync.decide import (
-    Lagging,
-    OtherHistory,
-    continues,
-    new_epoch,
-    other_history,
-)
+from syncd.sync.continuity import same_history, same_state
+from syncd.sync.decide import continues, new_epoch, other_history
 from syncd.sync.follow import Follower
 from syncd.sync.fullread import full_read
 from syncd.sync.recovery import Plan, Recovery
@@ -218,14 +213,16 @@ class Mirror:
         """Follow one stream: until it fails, by raising; or until it is time to open it anew."""
         store = self.store
         if self._doubtful:
-            await self._same_state()
+            if store.count > COMPARE_FREELY:
+                await self._turn("compare")
+            await same_state(self._gateway, store, Slices(self._clocks.now))
             self._doubtful = False
         # From the revision held, not from the one after it, though what is held comes once more then. A watch
         # that starts in the future gets no progress answer before something is written (seen on 3.5.30); and
         # one that starts at the very revision that was compacted misses its deletes (seen up to 3.5.1).
         async with self._gateway.watch(self._keys, store.revision) as stream:
             header = await self._created(stream)
-            await self._same_history(stream, header)
+            await same_history(self._gateway, store, stream.url, header)
             self._follower = Follower(
                 store,
                 self._gateway,
@@ -254,46 +251,6 @@ class Mirror:
         if not result.created:
             raise MalformedAnswer(stream.url, "a watch does not begin with `created`")
         return result.header
-
-    async def _same_history(self, stream: WatchStream, header: Header) -> None:
-        """Refuse to watch where etcd's revisions are not a continuation of those held.
-
-        etcd accepts a start_revision in the future silently: that is how a wiped or restored etcd looks, and
-        also a member that lags. A linearizable read tells them apart.
-        """
-        epoch, held = self.store.epoch, self.store.revision
-        if continues(header, epoch, held):
-            return
-        current = await self._gateway.revision(self._keys)
-        if not continues(current, epoch, held):
-            raise other_history(current, epoch, held)
-        behind = f"at revision {header.revision}, but {held} was seen already"
-        self._gateway.avoid(stream.url, behind)
-        raise Lagging(f"{stream.url}: {behind}")
-
-    async def _same_state(self) -> None:
-        """After an outage: refuse to go on when etcd, at the revision held, does not hold what is held.
-
-        An etcd that was wiped or restored keeps its cluster id, and may be past the revision held by now:
-        only its keys tell. Nothing may be newer than the newest that is held, there must be as many keys, and
-        those that changed last, or are gone since, must be as they are here.
-        """
-        store, slices = self.store, Slices(self._clocks.now)
-        count, held, epoch, witnesses = store.count, store.revision, store.epoch, store.witnesses()
-        newest = 0
-        for block, _, _ in store.view().slices(self._keys):
-            newest = max(newest, *block.mod_revisions())
-            await slices.breath()
-        if count > COMPARE_FREELY:
-            await self._turn("compare")
-        try:
-            sample = await self._gateway.sample(self._keys, list(witnesses), held, newest)
-        except FutureRevision as error:
-            raise OtherHistory(
-                f"etcd has not come to revision {held} yet, but it was held: {error}"
-            ) from error
-        if sample.newer or (sample.count, sample.records) != (count, witnesses):
-            raise other_history(sample.header, epoch, held)
 
     def _proved(self, at: float) -> None:
         """The store is current as of `at`."""
