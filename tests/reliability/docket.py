@@ -19,7 +19,7 @@ REFLECTION_SECONDS = 2.0
 """A single answer is judged only after this: its epoch's generation may be known only from what others are
 told, and what was acknowledged before it was asked for may be noted a little later."""
 
-DYING_SECONDS = 10.0
+DYING_SECONDS = 5.0
 """A process that is told to stop ends its streams first, and itself two seconds later, on a quiet machine."""
 
 STALLED_SECONDS = 60.0
