@@ -18,19 +18,22 @@ async def require(source: Source, params: Params, least: int = 0) -> None:
     max_age_ms = params.optional_integer("max_age_ms")
     least = max(least, params.integer("min_revision", 0))
     wait = params.integer("wait_ms", DEFAULT_WAIT_MS, most=MAX_WAIT_MS) / 1000
+    unknown = params.flag("linearizable")
     try:
         async with asyncio.timeout(wait):
-            if params.flag("linearizable"):
+            if unknown:
                 least = max(least, await _etcd_revision(source))
+                unknown = False
             if least:
                 await _reach(source, least)
     except TimeoutError as error:
         must_be_ready(source)
-        raise ApiError(
-            "too_stale",
-            f"revision {least or 'of etcd'} was not reached within {wait:g} s; "
-            f"{source.store.keys.name!r} is at {source.store.revision}",
-        ) from error
+        if unknown or least > source.store.revision:  # it may have come in that very moment
+            raise ApiError(
+                "too_stale",
+                f"revision {'of etcd' if unknown else least} was not reached within {wait:g} s; "
+                f"{source.store.keys.name!r} is at {source.store.revision}",
+            ) from error
     must_be_ready(source)
     if max_age_ms is not None:
         _, age = source.freshness()

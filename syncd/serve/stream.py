@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import web
 
 STALLED = 60.0
-"""Seconds in which a reader must take something of what it is sent, or it is closed."""
+"""Seconds in which a reader must take one write, which is CHUNK or one large value, or it is closed."""
 
 CHUNK = 64 << 10
 """Bytes to gather before writing: fewer system calls, and still little held per reader."""

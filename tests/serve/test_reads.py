@@ -1,5 +1,6 @@
 """/v1/value and /v1/snapshot, and how fresh their answers are."""
 
+import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -288,6 +289,17 @@ def test_min_revision_is_not_reached(stand: Stand, wait_ms: int) -> None:
     assert stand.get("value", key="/a", min_revision=10, wait_ms=0).status == 200
 
 
+def test_min_revision_is_reached_in_the_last_moment(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is over and the revision is there, in one turn of the loop: that is an answer."""
+
+    def now() -> None:
+        asyncio.get_running_loop().call_soon(stand.source.store.advance, 11)
+
+    monkeypatch.setattr(stand.source, "hurry", now)
+    answer = stand.get("value", key="/a", min_revision=11, wait_ms=0)
+    assert (answer.status, answer.revision) == (200, 11)
+
+
 def test_linearizable(stand: Stand) -> None:
     """etcd is asked, and the answer is no older than what it said."""
     source = stand.source
@@ -306,7 +318,7 @@ def test_linearizable(stand: Stand) -> None:
 def test_linearizable_without_etcd(stand: Stand, etcd: Unanswered | None) -> None:
     """Whether etcd is down or silent: too_stale, in time."""
     stand.source.etcd = etcd
-    answer = stand.get("value", key="/a", linearizable=True, wait_ms=50)
+    answer = stand.get("value", key="/a", linearizable=True, min_revision=10, wait_ms=50)
     assert (answer.status, answer.error["code"]) == (503, "too_stale")
 
 
