@@ -196,11 +196,12 @@ async def test_data(guarded_version: str) -> None:
         async with happening(stage, "compacted in a full read"):
             assert await state(stage) == "cold"
         await stage.recovered()
+        before = stage.lives.total("full_reads")["compacted"]
         async with happening(stage, "compacted in catch-up"):
             await soon(lambda: is_stale(stage))
         await stage.recovered()
         assert len(told.asked_for) == 3
-        assert stage.lives.total("full_reads")["compacted"] == 2
+        assert stage.lives.total("full_reads")["compacted"] > before
         async with happening(stage, "defragmented"):
             pass
         await stage.recovered()
