@@ -10,16 +10,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from math import inf
 
-from syncd.gateway.errors import GatewayError, NoAnswer
+from syncd.gateway.errors import CredentialsUnusable, GatewayError, NoAnswer
 
 PAUSE_FIRST = 1.0
 PAUSE_MOST = 10.0
-"""Seconds after a request for a token without an answer, doubled each time: it may be hashing still."""
+"""Seconds after a second request for a token in vain, doubled each time: etcd may be hashing still, and it
+hashes a wrong password as long as a right one."""
 
 FORGET_PAUSE = 30.0
 """Seconds: an etcd that is too busy to answer must not be made to hash passwords, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Vain:
+    """A request that gave no token: with what `error`, and `until` when that stands for the next."""
+
+    error: GatewayError
+    pause: float
+    until: float
 
 
 class Tokens:
@@ -31,7 +42,7 @@ class Tokens:
         self._forgotten: dict[str, float] = {}
         self._tokens: dict[str, str] = {}
         self._asked: dict[str, asyncio.Future[None]] = {}
-        self._pauses: dict[str, tuple[float, float]] = {}  # how long, until when
+        self._vain: dict[str, _Vain] = {}
 
     async def get(self, url: str) -> str:
         """The token for the endpoint at `url`; whoever waits shares the answer, also when it is an error."""
@@ -43,27 +54,34 @@ class Tokens:
         return self._tokens[url]
 
     async def _fetch(self, url: str) -> None:
-        pause, until = self._pauses.get(url, (0.0, -inf))
-        if (left := until - self._clock()) > 0:
-            raise NoAnswer(url, f"it gave no token when it was asked last; asked again in {left:.1f} s")
+        vain = self._vain.get(url)
+        if vain and self._clock() < vain.until:
+            raise vain.error.with_traceback(None)  # as it was answered last
         asked = self._asked[url] = asyncio.get_running_loop().create_future()
         try:
             self._tokens[url] = await self._authenticate(url)
+        except asyncio.CancelledError:
+            self._asked_in_vain(url, NoAnswer(url, "it gave no token in time"))
+            raise
         except GatewayError as error:
-            if isinstance(error, NoAnswer):
-                pause = min(pause * 2 or PAUSE_FIRST, PAUSE_MOST)
-                self._pauses[url] = pause, self._clock() + pause
+            if isinstance(error, (NoAnswer, CredentialsUnusable)):
+                self._asked_in_vain(url, error)
             asked.set_exception(error)
             asked.exception()  # seen, even if nobody waits
             raise
         else:
-            self._pauses.pop(url, None)
+            self._vain.pop(url, None)
         finally:
             del self._asked[url]
             if not asked.done():
                 asked.set_result(
                     None
                 )  # there is one; or who asked was cancelled, and the others ask themselves
+
+    def _asked_in_vain(self, url: str, error: GatewayError) -> None:
+        vain = self._vain.get(url)
+        pause = min(vain.pause * 2 or PAUSE_FIRST, PAUSE_MOST) if vain else 0.0
+        self._vain[url] = _Vain(error, pause, self._clock() + pause)
 
     def forget(self, url: str) -> None:
         """The endpoint at `url` did not answer; the next `get` fetches another token.
@@ -81,6 +99,10 @@ class Tokens:
         """Etcd's history is another one, and no token is of it."""
         self._tokens.clear()
         self._forgotten.clear()
+
+    def retry(self) -> None:
+        """The password was read again: what was refused may be granted now."""
+        self._vain.clear()
 
     def reject(self, url: str, token: str | None) -> None:
         """`token` was refused there; unless it was replaced meanwhile, the next `get` fetches another."""

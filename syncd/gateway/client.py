@@ -44,7 +44,7 @@ from syncd.gateway.messages import (
 )
 from syncd.gateway.probe import Prober
 from syncd.gateway.seen import Seen, unfit
-from syncd.gateway.transport import BODY_LIMIT, Transport
+from syncd.gateway.transport import BODY_LIMIT, Transport, translated
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
 
@@ -96,6 +96,7 @@ class Gateway:
     def reload(self) -> None:
         """Read certificates and password again; raises CredentialsUnusable and then keeps the old ones."""
         self._credentials.reload()
+        self._tokens.retry()
 
     def avoid(self, url: str, reason: str = "avoided") -> None:
         """Go on with another endpoint than the one at `url`, if there is one; `reason` is for the status."""
@@ -136,7 +137,7 @@ class Gateway:
         """etcd's revision now, linearizable; `keys` is a range that the user may read.
 
         Asked of the endpoint at `url`, or of the current one. At `url` a failure is no reason to leave it:
-        that is for whoever has a stream there. `within`: seconds for the answer.
+        that is for whoever has a stream there. `within`: seconds for all of it, a token included.
         """
         endpoint = self._current() if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
@@ -170,12 +171,14 @@ class Gateway:
         Duplex where the endpoint and the configuration allow it: `stream.duplex` tells.
         """
         endpoint, began = self._current(), self._clock()
+        heard_at = began
         wanted = self._etcd.duplex
         headers: dict[str, str] = {}
 
         def heard(header: Header) -> None:
-            now = self._clock()
-            self._seen.told(header, now)
+            nonlocal heard_at
+            heard_at = self._clock()
+            self._seen.told(header, heard_at)
             if not endpoint.well:
                 self._succeeded(endpoint, began)
 
@@ -204,7 +207,7 @@ class Gateway:
             if error.endpoint == endpoint.url:
                 if isinstance(error, NoAnswer):
                     self._tokens.forget(endpoint.url)
-                self._failed(endpoint, error.message, began)
+                self._failed(endpoint, error.message, heard_at)
             raise
 
     async def _read(
@@ -220,19 +223,9 @@ class Gateway:
     ) -> Answer:
         url, began, before = endpoint.url, self._clock(), self._seen.newest
         try:
-            path = await self._identity.prefix(endpoint) + path
-            headers = await self._headers(endpoint)
-            try:
-                answer = await self._transport.call(url, path, body, headers, most, within)
-            except Unauthenticated:
-                # Expired, unknown after the member's restart, or older than the last change of users:
-                # all of them are cured by one fresh token, or by nothing that can be done here.
-                if not headers:
-                    raise
-                self._tokens.reject(url, headers["Authorization"])
-                headers = await self._headers(endpoint)
-                answer = await self._transport.call(url, path, body, headers, most, within)
-            read = answered(url, answer)
+            with translated(url, f"{path}: no answer within {within} s"):
+                async with asyncio.timeout(within):
+                    read = answered(url, await self._call(endpoint, path, body, most))
         except FAULTS as error:
             if blame and isinstance(error, NoAnswer):
                 self._tokens.forget(url)
@@ -243,6 +236,20 @@ class Gateway:
             self._tokens.forget_all()
         self._succeeded(endpoint, began)
         return read
+
+    async def _call(self, endpoint: Endpoint, path: str, body: bytes, most: int) -> bytes:
+        url, path = endpoint.url, await self._identity.prefix(endpoint) + path
+        headers = await self._headers(endpoint)
+        try:
+            return await self._transport.call(url, path, body, headers, most)
+        except Unauthenticated:
+            # Expired, unknown after the member's restart, or older than the last change of users:
+            # all of them are cured by one fresh token, or by nothing that can be done here.
+            if not headers:
+                raise
+            self._tokens.reject(url, headers["Authorization"])
+            headers = await self._headers(endpoint)
+            return await self._transport.call(url, path, body, headers, most)
 
     async def _ask_after(self, endpoint: Endpoint, keys: KeyRange) -> None:
         """Find out whether an endpoint in quarantine is well again."""

@@ -79,10 +79,15 @@ class Endpoint:
         pause = min(DUPLEX_RETRY * 2.0 ** min(self.duplex_refusals - 1, 32), DUPLEX_RETRY_MOST)
         return now - self.duplex_refused_at > pause
 
-    def duplex_tried(self, now: float, *, refused: bool) -> None:
-        """A duplex stream was asked for, and a stream is there: that one, or a plain one instead."""
-        self.duplex_refusals = self.duplex_refusals + 1 if refused else 0
-        self.duplex_refused_at = now if refused else -inf
+    def duplex_tried(self, now: float, began: float, *, refused: bool) -> None:
+        """A duplex stream was asked for at `began`, and a stream is there: that one, or a plain one instead.
+
+        Ten that were refused at a time are one refusal.
+        """
+        if not refused:
+            self.duplex_refusals, self.duplex_refused_at = 0, -inf
+        elif began > self.duplex_refused_at:
+            self.duplex_refusals, self.duplex_refused_at = self.duplex_refusals + 1, now
 
     def forget(self) -> None:
         """Forget what another server at the same address would answer differently."""
@@ -129,9 +134,9 @@ class Endpoints:
         """`endpoint` did not answer, or not well, as `error` tells; whether that is news.
 
         It goes into quarantine, or stays there for longer, and another one is asked. Ten calls that hang
-        there and fail one after the other are one failure.
+        there and fail one after the other are one failure, also when it was found well meanwhile.
         """
-        if not endpoint.well and began < endpoint.failed_at:
+        if began < endpoint.failed_at:
             return False
         was_well = endpoint.well
         endpoint.failures += 1

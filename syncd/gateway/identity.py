@@ -14,7 +14,7 @@ import structlog
 
 from syncd.config import Etcd
 from syncd.gateway.endpoints import Endpoint, Endpoints, parse_version
-from syncd.gateway.errors import CredentialsUnusable, EtcdError, NoGateway, Unreachable
+from syncd.gateway.errors import CredentialsUnusable, EtcdError, GatewayError, NoGateway, Unreachable
 from syncd.gateway.messages import StatusAnswer, VersionAnswer, decode
 from syncd.gateway.transport import Transport
 
@@ -38,17 +38,22 @@ class Identity:
         self._patience = min(etcd.timeouts.connect + ANSWER_PATIENCE, etcd.timeouts.request)
         self._transport = transport
         self._asking = {endpoint.url: asyncio.Lock() for endpoint in endpoints}
+        self._in_vain = dict.fromkeys(self._asking, 0)  # how often it was asked so far
 
     async def prefix(self, endpoint: Endpoint) -> str:
         """The prefix of the endpoint's gateway, found out once, together with etcd's version."""
-        failures = endpoint.failures
+        in_vain = self._in_vain[endpoint.url]
         async with self._asking[endpoint.url]:
             if endpoint.prefix is None:
-                if endpoint.failures > failures:
+                if self._in_vain[endpoint.url] > in_vain:
                     # Found out while this call waited; it need not wait for the same deadline again.
                     raise Unreachable(endpoint.url, "it did not answer another call just now")
-                async with self._soon(endpoint):
-                    endpoint.prefix = await self._find_prefix(endpoint)
+                try:
+                    async with self._soon(endpoint):
+                        endpoint.prefix = await self._find_prefix(endpoint)
+                except GatewayError:
+                    self._in_vain[endpoint.url] += 1
+                    raise
                 found = (endpoint.version, endpoint.prefix)
                 if found != endpoint.announced:
                     endpoint.announced = found

@@ -76,18 +76,11 @@ class Transport:
         await self._session.close()
 
     async def call(
-        self,
-        url: str,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        most: int = BODY_LIMIT,
-        within: float | None = None,
+        self, url: str, path: str, body: bytes, headers: Mapping[str, str], most: int = BODY_LIMIT
     ) -> bytes:
-        """POST `body` and return the answer's body, of `most` bytes; `within`: not the request deadline."""
-        seconds = self.timeouts.request if within is None else within
-        with translated(url, f"{path}: no answer within {seconds:g} s, or too slow a one"):
-            async with asyncio.timeout(seconds) as deadline:
+        """POST `body` and return the answer's body, of `most` bytes, within the request deadline."""
+        with translated(url, f"{path}: no answer within {self.timeouts.request:g} s, or too slow a one"):
+            async with asyncio.timeout(self.timeouts.request) as deadline:
                 async with self.request(url, path, body, headers) as response:
                     answer = await read_limited(url, response, most, deadline)
         if response.status != 200:

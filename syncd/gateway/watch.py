@@ -130,6 +130,7 @@ async def open_watch(
     """
     # `hasleader`: without it, a watch on a member that lost its peers hangs silently instead of failing.
     headers = {**headers, "Grpc-Metadata-hasleader": "true"}
+    began = clock()
     create = watch_request(keys, start_revision)
     post = _Post(transport, endpoint.url, path, headers)
     requests: asyncio.Queue[bytes] | None = None
@@ -146,7 +147,7 @@ async def open_watch(
         response = await post(create, patience=DUPLEX_PATIENCE)
     if duplex:
         # Only now is it known that the endpoint is alive, and whether duplex was the obstacle.
-        endpoint.duplex_tried(clock(), refused=requests is None)
+        endpoint.duplex_tried(clock(), began, refused=requests is None)
     try:
         yield WatchStream(endpoint, response, requests, heard)
     finally:

@@ -135,8 +135,11 @@ class Rebuild:
     def _note(self, events: Iterable[Event]) -> None:
         for event in events:
             kv = event.kv
-            if kv.mod_revision <= self._held and not event.deleted:
-                since = f"since revision {kv.mod_revision}, but was not at {self._held}"
-                raise Rewritten(f"key {kv.key!r} has been as it is {since}: another history")
+            if kv.mod_revision <= self._held:
+                state = "gone" if event.deleted else "as it is"
+                raise Rewritten(
+                    f"key {kv.key!r} has been {state} since revision {kv.mod_revision}, but was not at "
+                    f"{self._held}: another history"
+                )
             self.events.append(event)
             self.size += cost(event)

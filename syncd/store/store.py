@@ -11,7 +11,7 @@ from syncd.store.blocks import Block, Blocks
 from syncd.store.cursor import Cursor
 from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder
 from syncd.store.graves import Graves
-from syncd.store.history import History, cost
+from syncd.store.history import EVENT_COST, History, cost
 from syncd.store.rebuild import Rebuild
 
 WITNESSES = 8
@@ -160,7 +160,7 @@ class Store:
         if not first and (moved or passed):
             # Told even when nothing differs: what came and went in between is lost to those who watch.
             batch = Batch(rebuild.revision, tuple(rebuild.events), rebuild.epoch, resync=True)
-            self._remember(batch, rebuild.size)
+            self._remember(batch, rebuild.size or EVENT_COST)  # an empty one takes some room, too
         self.wake()
         return batch
 

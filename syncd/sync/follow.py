@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from syncd.gateway import Gateway, Unavailable, Unreachable, WatchResult, WatchStream
@@ -63,17 +64,18 @@ class Follower:
             duplex=stream.duplex,
             synchronised=stream.synchronised,
         )
-        self._hurried = asyncio.Event()
+        self._hurried = False
+        self._woken = asyncio.Event()
         self._confirmed_at = now()
         self._unfinished = 0
 
     def hurry(self) -> None:
         """Somebody waits for the store to move: ask now instead of at the next heartbeat."""
-        self._hurried.set()
+        self._hurried = True
+        self._woken.set()
 
     def confirmed(self, asked: float, revision: int) -> None:
         """etcd was at `revision` at the moment `asked`; a linearizable answer said so."""
-        self._standing.error = None
         self._standing.heard_of(revision)
         self._heartbeat.confirmed(asked, revision)
         self._settle()
@@ -129,10 +131,12 @@ class Follower:
         if complete is not None:
             self._store.advance(complete)
             self._settle()
+        self._woken.set()  # the next question may be due earlier now
 
     def _settle(self) -> None:
         proved = self._heartbeat.proved(self._store.revision)
         if proved is not None:
+            self._standing.error = None
             self._proved(proved)
 
     async def _ask(self) -> NoReturn:
@@ -147,20 +151,34 @@ class Follower:
                 raise _Reopen
             if due is Tick.SILENT:
                 raise Unreachable(self.stream.url, f"the watch is silent; {self._interval:g} s are the limit")
-            self._hurried.clear()
-            await self._confirm()
+            self._hurried = False
+            if await self._confirm():
+                self._explain()
             if due is Tick.COMPARE:
                 await self._compare()
             if self._heartbeat.ask(self._now()):
                 self.stream.request_progress()
-            try:
-                async with asyncio.timeout(self._heartbeat.next - self._now()):
-                    await self._hurried.wait()
-            except TimeoutError:
-                continue
+            await self._rest()
 
-    async def _confirm(self) -> None:
-        """Ask the member that the stream comes from where etcd is.
+    async def _rest(self) -> None:
+        """Wait until it is time to ask again, or somebody is in a hurry."""
+        while not self._hurried and (left := self._heartbeat.next - self._now()) > 0:
+            self._woken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._woken.wait()
+
+    def _explain(self) -> None:
+        """Say why the range is not proved current, when etcd answers."""
+        overdue = self._heartbeat.overdue(self._now())
+        if overdue is not None:
+            part = f"; {self._unfinished} bytes of a document have come" if self._unfinished else ""
+            self._standing.error = (
+                f"{self.stream.url}: for {overdue:.1f} s the watch has not come to where etcd is{part}"
+            )
+
+    async def _confirm(self) -> bool:
+        """Ask the member that the stream comes from where etcd is; whether it answered.
 
         One that does not answer for etcd is left when there is another. If not, the stream is kept as long as
         it lives: what it brings is right, though nobody knows how current that is.
@@ -175,12 +193,13 @@ class Follower:
                 if self._gateway.elsewhere(url):
                     raise
                 self._standing.error = str(error)
-            return
+            return False
         if not continues(header, epoch, held):
             raise other_history(header, epoch, held)
         self._confirmed_at = asked
         self._usual(self._now() - asked)
         self.confirmed(asked, header.revision)
+        return True
 
     async def _compare(self) -> None:
         """Ask whether the range is still what is held."""
@@ -197,7 +216,7 @@ class Follower:
         if store.revision > held:
             return  # the stream was quicker
         if len(page) > 0 or page.count != count:
-            self._heartbeat.changed(asked)
+            self._heartbeat.changed(self._now())
             return
         complete = self._heartbeat.unchanged(asked, self._now(), page.header.revision)
         if complete is not None:

@@ -35,6 +35,9 @@ linearizable reads hang, too."""
 UNPROVED_AFTER = 2.0
 """Heartbeats without a proof, though the stream lives and catches up with nothing; another may do better."""
 
+CONFIRMED = 16
+"""Moments that wait for their proof; readers in a hurry make many."""
+
 IN_FLIGHT = 3
 """Progress requests; more, from readers in a hurry, would tell nothing new."""
 
@@ -89,7 +92,7 @@ class Heartbeat:
         self._heard = now
         self._flowed = now
         self._proved = now
-        self._confirmed: deque[tuple[float, int]] = deque(maxlen=16)
+        self._confirmed: deque[tuple[float, int]] = deque()
         self._taken_up_at = now + TAKE_UP
         self._settled_at = now + SETTLE + behind / CATCH_UP_REVISIONS
         self._candidate: _Candidate | None = None
@@ -106,7 +109,8 @@ class Heartbeat:
             return Tick.SILENT
         if not self._duplex:
             return Tick.COMPARE if self._confirmed and now >= self._compare_at else Tick.ASK
-        if now - max(self._proved, self._flowed) >= UNPROVED_AFTER * self._interval:
+        # Where etcd confirms nothing, no other stream could prove more.
+        if self._confirmed and now - max(self._proved, self._flowed) >= UNPROVED_AFTER * self._interval:
             return Tick.REOPEN
         return Tick.ASK
 
@@ -123,6 +127,8 @@ class Heartbeat:
 
     def confirmed(self, asked: float, revision: int) -> None:
         """etcd was at `revision` at the moment `asked`: a linearizable answer says so."""
+        if len(self._confirmed) >= CONFIRMED:
+            self._confirmed.pop()  # not the oldest: those are what can be proved next
         self._confirmed.append((asked, revision))
 
     def comparing(self, asked: float, now: float) -> None:
@@ -137,11 +143,11 @@ class Heartbeat:
         self.next = min(self.next, max(now + SETTLE, self._compare_at))
         return self._settled(asked, now, revision)
 
-    def changed(self, asked: float) -> None:
-        """Asked for at `asked`, etcd held something else: the stream has to deliver it."""
+    def changed(self, now: float) -> None:
+        """etcd says `now` that it holds something else: from here on the stream has to deliver it."""
         self._candidate = None
         if not (self._asked and self._asked[-1] >= self._heard):
-            self._asked = deque([asked])
+            self._asked = deque([now])
 
     def proved(self, complete: int) -> float | None:
         """As of when everything up to `complete` is current; None when that proves nothing new."""
@@ -177,7 +183,8 @@ class Heartbeat:
             return revision
         if asked is None:
             return None
-        self.next = min(self.next, now + SETTLE)
+        if self._confirmed:
+            self.next = min(self.next, now + SETTLE)
         return self._settled(asked, now, revision)
 
     def _settled(self, asked: float, now: float, revision: int) -> int | None:
@@ -191,6 +198,11 @@ class Heartbeat:
         if before is None or before.quiet_since < self._settled_at:
             self._candidate = _Candidate(revision, now)
         return None
+
+    def overdue(self, now: float) -> float | None:
+        """Seconds since the last proof, when that is longer ago than a heartbeat."""
+        unproved = now - self._proved
+        return unproved if unproved > self._interval else None
 
     @property
     def behind(self) -> bool:

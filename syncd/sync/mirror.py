@@ -1,7 +1,7 @@
 """One range, kept like etcd's for ever: read once, then watched; read again only when nothing else helps.
 
-Nested, one concern each: `run` never ends (failures, back-off), `_read` takes in a full read, `_watch` lives
-as long as one stream. What to do when is decided by the pure modules beside this one.
+Nested, one concern each: `_keep` never ends (failures, back-off), `_read` takes in a full read, `_watch`
+lives as long as one stream. What to do when is decided by the pure modules beside this one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import structlog
 
@@ -28,6 +29,7 @@ from syncd.sync.repeats import Repeats
 from syncd.sync.rounds import Rounds
 from syncd.sync.slices import Slices
 from syncd.sync.standing import Standing
+from syncd.sync.tasks import plain_errors
 from syncd.sync.turns import Turns
 
 COMPARE_FREELY = 10_000
@@ -126,9 +128,16 @@ class Mirror:
 
     async def run(self) -> None:
         """Mirror until cancelled."""
+        with plain_errors():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._questions.run(), name=f"questions about {self._keys.name}")
+                await self._keep()
+
+    async def _keep(self) -> NoReturn:
         recovery = self._recovery
         if self.store.ready:
             recovery.read()
+            self._doubtful = True
         while True:
             self._opened = False
             try:
@@ -190,6 +199,7 @@ class Mirror:
         finally:
             standing.syncing = None
         standing.proved_at, standing.etcd_revision, self._doubtful = began, self.store.revision, False
+        standing.error = None
         standing.full_reads[reason] += 1
         replaced = rebuild.old.blocks.copy()
         del rebuild
@@ -216,6 +226,7 @@ class Mirror:
             if store.count > COMPARE_FREELY:
                 await self._turn("compare")
             await same_state(self._gateway, store, Slices(self._clocks.now))
+            self._turns.taken()
             self._doubtful = False
         # From the revision held, not from the one after it, though what is held comes once more then. A watch
         # that starts in the future gets no progress answer before something is written (seen on 3.5.30); and
@@ -235,7 +246,7 @@ class Mirror:
                 interval=self._interval,
                 read_took=self._read_took,
             )
-            self._opened, self._standing.error = True, None
+            self._opened = True
             self._log.debug("watching", endpoint=stream.url, revision=store.revision, duplex=stream.duplex)
             try:
                 await self._follower.run()

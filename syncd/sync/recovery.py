@@ -41,7 +41,7 @@ class Recovery:
         if begins:
             pause = max(self._rereads.failed(), self._turns.needed(read_took))
         elif decided.about_token and not self._fresh_token:
-            # The next try comes with a fresh one, once; if that does not help, it was not the token.
+            # The gateway has let go of the token of a watch; if a fresh one does not help, it was not that.
             pause, self._fresh_token = 0.0, True
         else:
             pause = self._backoff.failed()

@@ -14,26 +14,37 @@ Answer = TypeVar("Answer")
 class Rounds(Generic[Answer]):
     """`ask`, at most once at a time: whoever comes meanwhile shares the next answer.
 
-    The answer under way would not do: it may be about a moment before they came.
+    The answer under way would not do: it may be about a moment before they came. And it is `run` that asks,
+    so that nobody who is out of patience cuts the question for all others.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[Answer]]) -> None:
         self._ask = ask
-        self._asking = asyncio.Lock()
-        self._round = 0
-        self._outcome: tuple[int, Answer | SyncdError] | None = None
+        self._wanted = asyncio.Event()
+        self._waiting: list[asyncio.Future[Answer]] = []
 
     async def answer(self) -> Answer:
-        """An answer that was asked for after now; SyncdError is shared, too."""
-        now = self._round
-        async with self._asking:
-            if self._outcome is None or self._outcome[0] <= now:
-                self._round += 1
-                try:
-                    self._outcome = self._round, await self._ask()
-                except SyncdError as error:
-                    self._outcome = self._round, error
-            _, told = self._outcome
-        if isinstance(told, SyncdError):
-            raise told
-        return told
+        """An answer that was asked for after now, while `run` runs; SyncdError is shared, too."""
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self._wanted.set()
+        return await waiting
+
+    async def run(self) -> None:
+        """Ask whenever somebody waits, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            waiting, self._waiting = self._waiting, []
+            if all(one.done() for one in waiting):
+                continue  # they have given up
+            try:
+                told = await self._ask()
+            except SyncdError as error:
+                for one in waiting:
+                    if not one.done():
+                        one.set_exception(error)
+            else:
+                for one in waiting:
+                    if not one.done():
+                        one.set_result(told)

@@ -18,7 +18,7 @@ class Standing:
     """The highest that etcd was heard to be at, in this epoch."""
     syncing: Syncing | None = None
     error: str | None = None
-    """Why it is not watching, while it is not."""
+    """Why it is not proved current, while it is not."""
     events_applied: int = 0
     full_reads: Counter[str] = field(default_factory=Counter)
     watch_reconnects: Counter[str] = field(default_factory=Counter)

@@ -21,7 +21,7 @@ from syncd.gateway import (
     WatchResult,
 )
 from syncd.gateway.auth import Tokens
-from syncd.gateway.errors import NoAnswer
+from syncd.gateway.errors import GatewayError, NoAnswer
 from syncd.keyrange import prefix_range
 from tests.etcd import Etcd
 from tests.gateway.conftest import Connect
@@ -203,7 +203,8 @@ async def test_who_waited_for_one_that_was_cancelled_asks_itself() -> None:
     assert asked == 2
 
 
-async def test_an_etcd_that_gives_no_token_is_given_time() -> None:
+@pytest.mark.parametrize("kind", [NoAnswer, CredentialsUnusable])
+async def test_an_etcd_that_gives_no_token_is_given_time(kind: type[GatewayError]) -> None:
     """More and more of it, until it answers; the others that wait learn it, too."""
     now = 0.0
     asked: list[float] = []
@@ -213,22 +214,28 @@ async def test_an_etcd_that_gives_no_token_is_given_time() -> None:
         asked.append(now)
         await asyncio.sleep(0)
         if silent:
-            raise NoAnswer(url, "too late")
+            raise kind(url, "not now")
         return "token"
 
     tokens = Tokens(authenticate, lambda: now)
     for _ in range(400):
         results = await asyncio.gather(*(tokens.get("a") for _ in range(3)), return_exceptions=True)
-        assert {type(result) for result in results} == {NoAnswer}
+        assert {type(result) for result in results} == {kind}
         now += 0.1
     gaps = [round(later - earlier) for earlier, later in pairwise(asked)]
-    assert gaps == [1, 2, 4, 8, 10, 10]
+    assert gaps == [0, 1, 2, 4, 8, 10, 10]
     silent, now = False, 60.0
     assert await tokens.get("a") == "token"
     tokens.reject("a", "token")
     silent = True
-    with pytest.raises(NoAnswer, match="too late"):
+    for _ in range(2):
+        with pytest.raises(kind, match="not now"):
+            await tokens.get("a")
+    silent = False
+    with pytest.raises(kind, match="not now"):
         await tokens.get("a")
+    tokens.retry()
+    assert await tokens.get("a") == "token"
 
 
 async def test_a_token_is_forgotten_for_silence_only_now_and_then() -> None:

@@ -110,12 +110,14 @@ def test_a_late_failure_punishes_nobody_twice(began: float, failures: int, name:
     assert moved_on.failures == 0
 
 
-def test_a_stream_that_ends_after_its_endpoint_recovered_is_news() -> None:
-    """It began before the failure that was forgiven; this is another one."""
+def test_what_fails_after_its_endpoint_recovered_is_news_if_it_was_well_since() -> None:
+    """A stream that brought something since, but not a call that has hung all the time."""
     endpoints = drawn(URLS[0])
     fail(endpoints, URLS[0], 10.0)
     passes(endpoints, URLS[0], 12.0)
-    assert fail(endpoints, URLS[0], 100.0, began=0.0)
+    assert not fail(endpoints, URLS[0], 14.0, began=1.0)
+    assert endpoints.home.well
+    assert fail(endpoints, URLS[0], 100.0, began=99.0)
 
 
 @pytest.mark.parametrize(
@@ -253,13 +255,15 @@ def test_a_refused_duplex_stream_is_tried_again_ever_more_rarely() -> None:
     endpoint = Endpoint("http://a:1")
     assert endpoint.try_duplex(0)
     for turn in range(12):
-        endpoint.duplex_tried(100.0, refused=True)
+        tried = 1e6 * turn + 100.0
+        for began in (tried - 10.0, tried - 5.0):  # the streams of two ranges: that is one refusal
+            endpoint.duplex_tried(tried, began, refused=True)
         pause = min(DUPLEX_RETRY * 2**turn, DUPLEX_RETRY_MOST)
-        assert not endpoint.try_duplex(100.0 + pause)
-        assert endpoint.try_duplex(100.1 + pause)
+        assert not endpoint.try_duplex(tried + pause)
+        assert endpoint.try_duplex(tried + 0.1 + pause)
         endpoint.forget()
-        assert not endpoint.try_duplex(101.0)
-    endpoint.duplex_tried(200.0, refused=False)
-    assert endpoint.try_duplex(200.0)
-    endpoint.duplex_tried(300.0, refused=True)
-    assert endpoint.try_duplex(300.1 + DUPLEX_RETRY)
+        assert not endpoint.try_duplex(tried + 1.0)
+    endpoint.duplex_tried(2e7, 2e7, refused=False)
+    assert endpoint.try_duplex(2e7)
+    endpoint.duplex_tried(3e7, 3e7, refused=True)
+    assert endpoint.try_duplex(3e7 + 0.1 + DUPLEX_RETRY)

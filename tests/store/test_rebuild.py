@@ -200,6 +200,27 @@ def test_a_past_that_was_otherwise_is_refused(now: list[Record]) -> None:
     assert read(store, 12, "f", [now])  # in another epoch there is no past
 
 
+def test_a_key_that_is_gone_at_the_very_revision_held_is_told() -> None:
+    """There was no time in which it could have gone: this is another history, and its beginning is told."""
+    store = new_store({b"/a": A, b"/b": B}, revision=9)
+    cursor = store.cursor(EVERYTHING)
+    with pytest.raises(Rewritten, match="gone since revision 9"):
+        read(store, 9, "e", [[A]])
+    assert list(contents(store)) == [b"/a", b"/b"]
+    read(store, 9, "f", [[A]])
+    assert [(event.kv.key, event.deleted) for batch in cursor.read(9) for event in batch.events] == [
+        (b"/b", True)
+    ]
+
+
+def test_gaps_without_a_difference_take_room_too() -> None:
+    """They are kept for readers like others, and let go like others."""
+    store = new_store({b"/a": A}, revision=9, size=10_000)
+    for revision in range(10, 500):
+        read(store, revision, "e", [[A]])
+    assert store.history.end - store.history.first < 50
+
+
 def test_a_read_compared_with_a_state_that_is_gone_is_refused() -> None:
     """Its difference would not be the difference for those who have read on; and nothing changes."""
     store = new_store({b"/a": A}, revision=5)

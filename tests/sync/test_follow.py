@@ -30,10 +30,11 @@ class Stream:
     """Delivers what the test puts in."""
 
     url = URL
-    synchronised = True
 
-    def __init__(self, *, duplex: bool) -> None:
+    def __init__(self, *, duplex: bool, synchronised: bool) -> None:
         self.duplex = duplex
+        self.synchronised = synchronised
+        self.complete = HELD
         self.silent = False
         self.unfinished = 0
         self.results: asyncio.Queue[WatchResult | Exception] = asyncio.Queue()
@@ -43,7 +44,7 @@ class Stream:
         """Answered at once, as a rule."""
         if self.silent:
             return
-        self.results.put_nowait(WatchResult(Header(1, HELD, 2)))
+        self.results.put_nowait(WatchResult(Header(1, self.complete, 2)))
 
     def __aiter__(self) -> Self:
         return self
@@ -60,6 +61,7 @@ class Road:
     """A gateway whose etcd is at `revision`, and says of the range what the test wants."""
 
     duplex: bool = True
+    synchronised: bool = True
     revision_: int = HELD
     compared: Callable[[], None] = lambda: None
     """Called when etcd is asked whether the range, which is empty, has changed."""
@@ -83,7 +85,7 @@ class Road:
     @asynccontextmanager
     async def watch(self, keys: KeyRange, revision: int) -> AsyncIterator[Stream]:
         """Another stream."""
-        self.streams.append(Stream(duplex=self.duplex))
+        self.streams.append(Stream(duplex=self.duplex, synchronised=self.synchronised))
         yield self.streams[-1]
 
     def outdated(self, stream: Stream) -> bool:
@@ -100,9 +102,11 @@ class Road:
 
 
 @asynccontextmanager
-async def mirrored(road: Road, now: Callable[[], float]) -> AsyncIterator[tuple[Mirror, asyncio.Task[None]]]:
+async def mirrored(
+    road: Road, now: Callable[[], float], heartbeat: float = HEARTBEAT
+) -> AsyncIterator[tuple[Mirror, asyncio.Task[None]]]:
     """Run a mirror that holds an empty range at revision HELD."""
-    etcd = Etcd(endpoints=(URL,), timeouts=Timeouts(connect=1, request=5, heartbeat=HEARTBEAT))
+    etcd = Etcd(endpoints=(URL,), timeouts=Timeouts(connect=1, request=5, heartbeat=heartbeat))
     mirror = Mirror(
         KEYS,
         cast("Gateway", road),
@@ -176,7 +180,7 @@ async def test_what_came_and_went_is_told_also_without_duplex() -> None:
 async def test_a_large_document_on_a_slow_road_is_no_silence() -> None:
     """As long as bytes of it come, the stream lives; then it does not any more."""
     loop, road = asyncio.get_running_loop(), Road(revision_=HELD + 1)
-    async with mirrored(road, loop.time) as (_, _):
+    async with mirrored(road, loop.time) as (mirror, _):
         await until(lambda: road.streams)
         stream, began = road.streams[0], loop.time()
         stream.silent = True
@@ -184,5 +188,15 @@ async def test_a_large_document_on_a_slow_road_is_no_silence() -> None:
             stream.unfinished += 100
             assert road.streams == [stream]
             await asyncio.sleep(HEARTBEAT / 10)
+        assert "bytes of a document have come" in (mirror.status().error or "")
         await until(lambda: len(road.streams) > 1)
         assert loop.time() < began + 7 * HEARTBEAT
+
+
+async def test_an_old_versions_candidate_is_asked_about_soon() -> None:
+    """After a quiet second, not only when a heartbeat says so."""
+    loop, road = asyncio.get_running_loop(), Road(synchronised=False, revision_=HELD + 1)
+    async with mirrored(road, loop.time, heartbeat=60.0) as (mirror, _):
+        await until(lambda: road.streams)
+        road.streams[0].complete = HELD + 1
+        await until(lambda: mirror.store.revision > HELD)

@@ -139,6 +139,39 @@ def test_a_stream_that_proves_nothing_is_opened_anew() -> None:
     assert ticks == [Tick.ASK] * 5 + [Tick.REOPEN]
 
 
+def test_where_etcd_confirms_nothing_another_stream_would_prove_no_more() -> None:
+    """It lives, and etcd has lost its quorum: the stream is kept, as what it brings is right."""
+    beat = begun()
+    for now in range(2, 60, 2):
+        assert beat.tick(now) is Tick.ASK
+        assert beat.ask(now)
+        assert beat.answer(now + 0.1, 50) == 50
+        assert beat.proved(50) is None
+    assert beat.overdue(now) == now
+
+
+@pytest.mark.parametrize("duplex", [True, False])
+def test_many_confirmations_do_not_push_out_what_can_be_proved(duplex: bool) -> None:
+    """A reader that asks for linearizable answers all the time makes one every 50 ms."""
+    beat = begun(synchronised=False, duplex=duplex)
+    revision, proofs = 100, []
+    for tenth in range(20, 400):
+        now = tenth / 10
+        for moment in (now, now + 0.05):
+            revision += 1
+            beat.confirmed(moment, revision)
+        if tenth % 12 == 0:
+            if duplex:
+                assert beat.ask(now)
+                complete = beat.answer(now + 0.01, revision)
+            else:
+                complete = beat.unchanged(now, now + 0.01, revision)
+            if complete is not None and (proved := beat.proved(complete)) is not None:
+                proofs.append(now - proved)
+    assert len(proofs) > 25
+    assert max(proofs) < INTERVAL
+
+
 def test_an_old_versions_answer_is_believed_after_a_quiet_while() -> None:
     """Another answer, a settling time later, with no event between them."""
     beat = begun(synchronised=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -28,6 +30,16 @@ class Etcd:
         return asked
 
 
+@asynccontextmanager
+async def asking(etcd: Etcd) -> AsyncIterator[Rounds[int]]:
+    """Ask this etcd."""
+    rounds = Rounds(etcd.ask)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(rounds.run(), name="rounds")
+        yield rounds
+        task.cancel()
+
+
 async def settled() -> None:
     """Let everybody come to where they wait."""
     for _ in range(5):
@@ -37,44 +49,48 @@ async def settled() -> None:
 async def test_all_who_come_meanwhile_share_the_next_answer() -> None:
     """A hundred readers are two questions: the one under way tells of a moment before they came."""
     etcd = Etcd()
-    rounds = Rounds(etcd.ask)
-    async with asyncio.TaskGroup() as group:
-        first = group.create_task(rounds.answer(), name="first")
-        await settled()
-        others = [group.create_task(rounds.answer(), name=f"other {n}") for n in range(100)]
-        await settled()
-        assert etcd.asked == 1
-        etcd.may_answer.set()
-    assert first.result() == 1
-    assert {other.result() for other in others} == {2}
-    assert await rounds.answer() == 3
+    async with asking(etcd) as rounds:
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(rounds.answer(), name="first")
+            await settled()
+            others = [group.create_task(rounds.answer(), name=f"other {n}") for n in range(100)]
+            await settled()
+            assert etcd.asked == 1
+            etcd.may_answer.set()
+        assert first.result() == 1
+        assert {other.result() for other in others} == {2}
+        assert await rounds.answer() == 3
 
 
 async def test_an_error_is_shared_too_and_not_kept() -> None:
     """So that a hundred readers do not wait for one deadline after the other."""
     etcd = Etcd()
-    rounds = Rounds(etcd.ask)
-    etcd.error = SyncdError("no answer")
-    asyncio.get_running_loop().call_later(0.05, etcd.may_answer.set)
-    results = await asyncio.gather(*(rounds.answer() for _ in range(100)), return_exceptions=True)
-    assert {type(result) for result in results} == {SyncdError}
-    assert etcd.asked == 2
-    etcd.error = None
-    assert await rounds.answer() == 3
+    async with asking(etcd) as rounds:
+        etcd.error = SyncdError("no answer")
+        etcd.may_answer.set()
+        results = await asyncio.gather(*(rounds.answer() for _ in range(100)), return_exceptions=True)
+        assert {type(result) for result in results} == {SyncdError}
+        assert etcd.asked == 1
+        etcd.error = None
+        assert await rounds.answer() == 2
 
 
-async def test_who_gives_up_does_not_end_it_for_the_others() -> None:
-    """The next one asks."""
+async def test_the_impatient_cut_no_question() -> None:
+    """Neither their own, which others may wait for, nor the next; and nothing is asked for nobody."""
     etcd = Etcd()
-    rounds = Rounds(etcd.ask)
-    async with asyncio.TaskGroup() as group:
+    async with asking(etcd) as rounds, asyncio.TaskGroup() as group:
         tasks = [group.create_task(rounds.answer(), name=f"{n}") for n in range(3)]
         await settled()
-        tasks[0].cancel()
+        late = [group.create_task(rounds.answer(), name=f"late {n}") for n in range(3)]
+        await settled()
+        for one in (tasks[0], *late):
+            one.cancel()
         await settled()
         etcd.may_answer.set()
-    assert tasks[0].cancelled()
-    assert [task.result() for task in tasks[1:]] == [2, 2]
+        await settled()
+        assert [task.result() for task in tasks[1:]] == [1, 1]
+        assert tasks[0].cancelled()
+        assert etcd.asked == 1
 
 
 async def test_a_fault_of_the_program_is_no_answer() -> None:
@@ -83,5 +99,10 @@ async def test_a_fault_of_the_program_is_no_answer() -> None:
     async def broken() -> int:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        await Rounds(broken).answer()
+    rounds = Rounds(broken)
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(rounds.answer(), name="waiting")
+        await settled()
+        with pytest.raises(ZeroDivisionError):
+            await rounds.run()
+        waiting.cancel()
