@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -18,10 +18,9 @@ from tests.etcd import Cluster, Etcd
 from tests.gateway.conftest import Connect
 from tests.gateway.fake import answer, fake_gateway
 from tests.proxy import Proxy
+from tests.until import PATIENCE, until
 
 KEYS = prefix_range(b"/")
-PATIENCE = 30.0
-"""Seconds that anything may take: far more than it does, as these machines are shared."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +39,6 @@ async def probing(gateway: Gateway) -> AsyncIterator[None]:
         probes = group.create_task(gateway.probe(KEYS), name="probes")
         yield
         probes.cancel()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return when `condition` holds."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.005)
 
 
 async def answers(gateway: Gateway) -> int:

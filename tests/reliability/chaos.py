@@ -30,6 +30,7 @@ from tests.reliability.report import Report
 from tests.reliability.schedule import Round, rounds
 from tests.reliability.stage import (
     HEARTBEAT,
+    HISTORY_EVENTS,
     ROOT,
     ROOT_PASSWORD,
     NotRecoveredError,
@@ -63,7 +64,14 @@ class Chaos:
         judge = Judge(history, cluster.endpoints, cluster.members[0].api_prefix, ROOT, ROOT_PASSWORD)
         began = monotonic()
         async with Stage(cluster, history, judge, random.Random(seed)) as stage:
-            readers = Readers(history, stage.daemon.socket, random.Random(seed), tally, heartbeat=HEARTBEAT)
+            readers = Readers(
+                history,
+                stage.daemon.socket,
+                random.Random(seed),
+                tally,
+                heartbeat=HEARTBEAT,
+                history_events=HISTORY_EVENTS,
+            )
             try:
                 async with _running(judge.run(), "judge"), _running(readers.run(), "readers"):
                     async with _running(stage.writer.run(), "writer"):

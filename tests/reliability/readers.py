@@ -13,7 +13,6 @@ from tests.reliability.history import History
 from tests.reliability.nuisances import Rude, Silent
 from tests.reliability.pollers import Poller
 from tests.reliability.scene import Scene
-from tests.reliability.stage import HISTORY_EVENTS
 from tests.reliability.tally import Tally
 from tests.reliability.watchers import Manner, Watcher
 
@@ -39,7 +38,7 @@ class Readers:
         tally: Tally,
         *,
         heartbeat: float,
-        history_events: int = HISTORY_EVENTS,
+        history_events: int,
     ) -> None:
         court = Court(history, tally, heartbeat, RANGE, history_events)
         self._scene = Scene(socket, Docket(court), draw, PREFIXES)

@@ -18,12 +18,12 @@ from syncd.gateway import Gateway, Header, Page, Unavailable, WatchEvent, WatchR
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Record
 from syncd.sync import Clocks, Mirror
+from tests.until import until
 
 KEYS = prefix_range(b"/a/")
 URL = "http://etcd.example"
 HELD = 5
 HEARTBEAT = 0.6
-PATIENCE = 10.0
 
 
 class Stream:
@@ -125,15 +125,6 @@ async def mirrored(
         task.cancel()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Return when `condition` holds."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.005)
-
-
 async def test_a_frozen_process_wakes_up_to_a_farewell_and_goes_on() -> None:
     """The stream's end and the time for another one fall into one turn of the loop; the mirror goes on."""
     loop, offset = asyncio.get_running_loop(), 0.0
@@ -196,7 +187,7 @@ async def test_a_large_document_on_a_slow_road_is_no_silence() -> None:
 async def test_an_old_versions_candidate_is_asked_about_soon() -> None:
     """After a quiet second, not only when a heartbeat says so."""
     loop, road = asyncio.get_running_loop(), Road(synchronised=False, revision_=HELD + 1)
-    async with mirrored(road, loop.time, heartbeat=60.0) as (mirror, _):
+    async with mirrored(road, loop.time, heartbeat=120.0) as (mirror, _):
         await until(lambda: road.streams)
         road.streams[0].complete = HELD + 1
         await until(lambda: mirror.store.revision > HELD)
