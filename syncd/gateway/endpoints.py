@@ -41,6 +41,8 @@ class Endpoint:
     """The path prefix that its gateway answers to, such as /v3; None until asked."""
     version: str = ""
     """etcd's version as it tells it; empty when unknown."""
+    member_id: int = 0
+    """Which member told that: behind one URL there may be several. 0 when unknown."""
     duplex_refused_at: float = -inf
     """When a duplex stream got no answer although a plain one did, the last time."""
     duplex_refusals: int = 0
@@ -93,6 +95,7 @@ class Endpoint:
         """Forget what another server at the same address would answer differently."""
         self.prefix = None
         self.version = ""
+        self.member_id = 0
 
 
 class Endpoints:

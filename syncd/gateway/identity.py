@@ -80,7 +80,8 @@ class Identity:
             except (EtcdError, CredentialsUnusable):
                 # It does not let us in (yet), but it is there and speaks the gateway's language.
                 return prefix
-            endpoint.version = endpoint.version or status.version
+            endpoint.version = status.version or endpoint.version
+            endpoint.member_id = status.header.member_id
             return prefix
         tried = ", ".join(candidates)
         raise NoGateway(url, f"no etcd gateway answers under {tried}; is this etcd's client URL?")

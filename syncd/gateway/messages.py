@@ -42,11 +42,12 @@ class Header(msgspec.Struct, frozen=True):
     cluster_id: int = 0
     revision: Revision = 0
     raft_term: int = 0
+    member_id: int = 0
 
     def __post_init__(self) -> None:
         # msgspec can bound integers only within int64, and takes text of thousands of digits for one.
-        if not (0 <= self.cluster_id < 1 << 64 and 0 <= self.raft_term < 1 << 64):
-            raise ValueError("cluster_id or raft_term is no uint64")
+        if not all(0 <= number < 1 << 64 for number in (self.cluster_id, self.raft_term, self.member_id)):
+            raise ValueError("cluster_id, raft_term or member_id is no uint64")
 
 
 class RangeAnswer(msgspec.Struct, frozen=True):

@@ -52,7 +52,8 @@ class WatchStream:
         self._response = response
         self._heard = heard
         self.synchronised = endpoint.synchronised
-        """Whether the answer to a progress request comes after all events up to its revision."""
+        """Whether the answer to a progress request comes after all events up to its revision, as the member's
+        version tells; known once the first result is here, which names the member."""
         self._requests = requests
         self._documents = Documents()
         self._complete: deque[bytes] = deque()
@@ -95,6 +96,8 @@ class WatchStream:
             except DocumentTooLong as error:
                 raise MalformedAnswer(self.url, str(error)) from error
         result = watch_result(self.url, self._complete.popleft())
+        if self._endpoint.member_id not in (0, result.header.member_id):
+            self.synchronised = False  # another member than the one that told its version
         self._heard(result.header)
         return result
 

@@ -65,7 +65,7 @@ def test_a_page_is_what_etcd_sent(
         answer["more"] = True
     body = json.dumps(answer, separators=commas).encode()
     page = Page(URL, body)
-    assert page.header == Header(2**64 - 1, revision, 2)
+    assert page.header == Header(2**64 - 1, revision, 2, 7)
     assert page.records() == records
     assert page.records(1, 3) == records[1:3]
     assert (len(page), page.more, page.size) == (len(records), more, len(body))

@@ -90,6 +90,22 @@ async def test_a_progress_request_is_answered_at_once(etcd: Etcd, connect: Conne
             assert stream.synchronised is (etcd.version in {"3.5.16", "3.5.30"})
 
 
+async def test_behind_one_url_there_may_be_several_members(etcd: Etcd, connect: Connect) -> None:
+    """What one of them told of its version says nothing about another."""
+    gateway = connect(etcd.endpoint)
+    await gateway.revision(KEYS)
+    endpoint = gateway.endpoints.current
+    assert endpoint.member_id
+    assert endpoint.version == etcd.version
+    async with gateway.watch(KEYS, 1) as stream:
+        assert (await following(stream)).created
+        assert stream.synchronised is endpoint.synchronised
+    endpoint.member_id += 1
+    async with gateway.watch(KEYS, 1) as stream:
+        assert (await following(stream)).created
+        assert not stream.synchronised
+
+
 async def test_an_idle_etcd_may_owe_a_progress_answer(etcd: Etcd, connect: Connect) -> None:
     """3.5.30 gives none before its revision has reached the start: not to who waits for the next change.
 
