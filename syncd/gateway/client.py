@@ -205,9 +205,7 @@ class Gateway:
         except FAULTS as error:
             # Whoever follows the stream may have asked elsewhere, too.
             if error.endpoint == endpoint.url:
-                if isinstance(error, NoAnswer):
-                    self._tokens.forget(endpoint.url)
-                self._failed(endpoint, error.message, heard_at)
+                self._blame(endpoint, error, heard_at)
             raise
 
     async def _read(
@@ -227,10 +225,8 @@ class Gateway:
                 async with asyncio.timeout(within):
                     read = answered(url, await self._call(endpoint, path, body, most))
         except FAULTS as error:
-            if blame and isinstance(error, NoAnswer):
-                self._tokens.forget(url)
             if blame:
-                self._failed(endpoint, error.message, began)
+                self._blame(endpoint, error, began)
             raise
         if self._seen.proved(read.header, before, self._clock()):
             self._tokens.forget_all()
@@ -301,6 +297,11 @@ class Gateway:
 
     def _current(self) -> Endpoint:
         return self.endpoints.choose(self._clock())
+
+    def _blame(self, endpoint: Endpoint, error: GatewayError, began: float) -> None:
+        if isinstance(error, NoAnswer):
+            self._tokens.forget(endpoint.url)
+        self._failed(endpoint, error.message, began)
 
     def _failed(self, endpoint: Endpoint, error: str, began: float) -> None:
         if self.endpoints.failed(endpoint, error, self._clock(), began):
