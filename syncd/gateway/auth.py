@@ -95,6 +95,10 @@ class Tokens:
             self._forgotten[url] = now
             del self._tokens[url]
 
+    def gone(self, url: str) -> None:
+        """There was no connection to `url`: if it is silent after that, it may have begun anew."""
+        self._forgotten.pop(url, None)
+
     def forget_all(self) -> None:
         """Etcd's history is another one, and no token is of it."""
         self._tokens.clear()

@@ -301,6 +301,8 @@ class Gateway:
     def _blame(self, endpoint: Endpoint, error: GatewayError, began: float) -> None:
         if isinstance(error, NoAnswer):
             self._tokens.forget(endpoint.url)
+        elif isinstance(error, Unreachable):
+            self._tokens.gone(endpoint.url)
         self._failed(endpoint, error.message, began)
 
     def _failed(self, endpoint: Endpoint, error: str, began: float) -> None:
