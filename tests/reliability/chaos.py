@@ -16,7 +16,8 @@ import tempfile
 import traceback
 from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from itertools import takewhile
+from itertools import islice, takewhile
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -56,9 +57,9 @@ class Chaos:
         self._history = History()
         self._keep: Path | None = None
 
-    async def run(self, seconds: float) -> None:
-        """Make faults for about so long, a whole number of rounds; then judge everything."""
-        self.report.minutes = seconds / 60
+    async def run(self, minutes: float | None = None, most: int | None = None) -> None:
+        """Make faults for about so long, or `most` rounds; then judge everything."""
+        self.report.minutes, self.report.most = minutes, most
         seed, tally, history = self.report.seed, self.report.tally, self._history
         cluster = guarded_cluster(self.report.version)
         judge = Judge(history, cluster.endpoints, cluster.members[0].api_prefix, ROOT, ROOT_PASSWORD)
@@ -76,8 +77,8 @@ class Chaos:
                 async with _running(judge.run(), "judge"), _running(readers.run(), "readers"):
                     async with _running(stage.writer.run(), "writer"):
                         await stage.recovered()
-                        until = monotonic() + seconds
-                        schedule = rounds(self._kinds, seed)
+                        until = inf if minutes is None else monotonic() + 60 * minutes
+                        schedule = islice(rounds(self._kinds, seed), most)
                         for planned in takewhile(lambda _: monotonic() < until, schedule):
                             await self._round(stage, planned)
                     await judge.caught_up(await stage.members.revision())
@@ -190,7 +191,8 @@ def say(text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; its exit code: 0 all is well, 1 violations, 2 a wrong command, 3 the run was aborted."""
     parser = argparse.ArgumentParser(prog="tests/chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=MINUTES)
+    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"{MINUTES:g} by default")
+    parser.add_argument("--rounds", type=int, help="so many of them, however long that takes")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="repeats a run's schedule")
     parser.add_argument("--version", default=VERSION, help=f"etcd's; {VERSION} by default")
     parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="parts of the names of faults")
@@ -202,9 +204,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         chaos = Chaos(arguments.version, arguments.seed, arguments.only)
     except ValueError as error:
         parser.error(str(error))
-    say(f"seed {arguments.seed}, etcd {arguments.version}, {arguments.minutes:g} minutes")
+    most = arguments.rounds
+    minutes = arguments.minutes if most is None else None
+    length = f"{minutes:g} minutes" if most is None else f"{most} rounds"
+    say(f"seed {arguments.seed}, etcd {arguments.version}, {length}")
     try:
-        asyncio.run(chaos.run(60 * arguments.minutes))
+        asyncio.run(chaos.run(minutes, most))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the report is due
         chaos.report.aborted = chaos.report.aborted or why(error)
         traceback.print_exc()

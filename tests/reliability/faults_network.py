@@ -7,11 +7,14 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.reliability.kinds import Faults, MissedError, Part, kind
-from tests.reliability.stage import Stage
+from tests.reliability.kinds import Faults, MissedError, Part, kind, watched
+from tests.reliability.stage import HEARTBEAT, Stage
 
 CUT_WITHIN = 20_000
 """Bytes within which a connection is cut: the writer makes that many in about half a second."""
+
+NOTICED = (2.5 * HEARTBEAT, 4 * HEARTBEAT)
+"""Within two heartbeats a hole must be noticed: so it lasts for longer."""
 
 SLOW = 1 << 10
 CUTS = (3, 8)
@@ -33,7 +36,7 @@ async def cut_in_mid_line(stage: Stage, draw: random.Random) -> AsyncIterator[No
 @asynccontextmanager
 async def black_hole(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
     """The road to the member that the daemon watches swallows everything."""
-    stage.road[await stage.watched()].black_hole()
+    stage.road[await watched(stage)].black_hole()
     yield
     let_through(stage)
 
@@ -90,8 +93,8 @@ async def _flap(stage: Stage, draw: random.Random) -> None:
 
 NETWORK: Faults = {
     kind("cut in mid-line", Part.ROAD): cut_in_mid_line,
-    kind("black hole", Part.ROAD): black_hole,
-    kind("black holes everywhere", Part.ROAD): black_holes,
+    kind("black hole", Part.ROAD, hold=NOTICED): black_hole,
+    kind("black holes everywhere", Part.ROAD, hold=NOTICED): black_holes,
     kind("slow link", Part.ROAD, hold=(2.0, 5.0)): slow_link,
     kind("flapping", Part.ROAD, hold=(0.0, 1.0)): flapping,
 }

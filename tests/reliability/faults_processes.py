@@ -11,7 +11,7 @@ from signal import SIGHUP
 from tests.calls import RefusedError
 from tests.etcd import Etcd
 from tests.reliability.faults_data import wipe
-from tests.reliability.kinds import Faults, MissedError, Part, kind
+from tests.reliability.kinds import Faults, MissedError, Part, kind, watched
 from tests.reliability.members import SilentError
 from tests.reliability.peers import isolate, reunite
 from tests.reliability.stage import HEARTBEAT, Stage
@@ -51,7 +51,7 @@ async def all_members_killed(stage: Stage, draw: random.Random) -> AsyncIterator
 @asynccontextmanager
 async def member_paused(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
     """The member that the daemon watches stands still, with all its connections open."""
-    member = stage.cluster.members[await stage.watched()]
+    member = stage.cluster.members[await watched(stage)]
     member.pause()
     yield
     member.resume()
@@ -60,7 +60,7 @@ async def member_paused(stage: Stage, draw: random.Random) -> AsyncIterator[None
 @asynccontextmanager
 async def member_partitioned(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
     """The member that the daemon watches loses its peers, but not its clients."""
-    lone = await stage.watched()
+    lone = await watched(stage)
     ids = [await stage.members.member_id(index) for index in range(len(stage.peers))]
     isolate(lone, stage.peers, ids)
     yield

@@ -49,6 +49,14 @@ class Kind:
         return self.takes == ALL
 
 
+async def watched(stage: Stage) -> int:
+    """The index of the member that the daemon watches; MissedError when it does not run to tell."""
+    index = await stage.watched()
+    if index is None:
+        raise MissedError("the daemon is down, and watches no member")
+    return index
+
+
 Happening = Callable[[Stage, random.Random], AbstractAsyncContextManager[None]]
 Faults = Mapping[Kind, Happening]
 

@@ -26,8 +26,10 @@ class Report:
     seed: int
     tally: Tally
     only: tuple[str, ...] = ()
-    minutes: float = 0.0
-    """For which it was to make faults."""
+    minutes: float | None = None
+    """For which it was to make faults,"""
+    most: int | None = None
+    """or in how many rounds."""
     aborted: str = ""
     """Why it ended before its end."""
     seconds: float = 0.0
@@ -67,8 +69,9 @@ class Report:
     @property
     def command(self) -> str:
         """What does the same again."""
+        length = f"--minutes {self.minutes:g}" if self.most is None else f"--rounds {self.most}"
         only = f" --only {shlex.join(self.only)}" if self.only else ""
-        return f"tests/chaos --version {self.version} --seed {self.seed} --minutes {self.minutes:g}{only}"
+        return f"tests/chaos --version {self.version} --seed {self.seed} {length}{only}"
 
     @property
     def summary(self) -> str:

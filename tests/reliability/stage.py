@@ -144,13 +144,13 @@ class Stage:
             return status
         return None
 
-    async def watched(self) -> int:
-        """The index of the member that the daemon watches, or else asks; the first one, if it tells none."""
+    async def watched(self) -> int | None:
+        """The index of the member that the daemon watches, or else asks; None when it does not answer."""
         if (status := await self.status()) is None:
-            return 0
+            return None
         current = [e["url"] for e in status["etcd"]["endpoints"] if e["current"]]
         known = [status["ranges"][0]["endpoint"], *current]
-        return next((i for url in known for i, proxy in enumerate(self.road) if proxy.url == url), 0)
+        return next(i for url in known for i, proxy in enumerate(self.road) if proxy.url == url)
 
     async def recovered(self, patience: float = PATIENCE) -> float:
         """Wait until the daemon is live at etcd's head of now; how many seconds that took."""

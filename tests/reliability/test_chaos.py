@@ -9,22 +9,21 @@ import pytest
 
 from tests.reliability.chaos import Chaos, chosen, main, strange
 from tests.reliability.faults import FAULTS
-from tests.reliability.faults_network import NETWORK
-from tests.reliability.faults_processes import PROCESSES
 from tests.reliability.report import summaries
 from tests.reliability.schedule import rounds
 
-SECONDS = 45.0
-"""After which no round begins any more; starting, the last round and judging come on top."""
+SEEDS = {"3.4.23": 5967, "3.5.30": 2495}
+"""In ROUNDS they make 24 kinds together, and all after which a gap must be announced."""
 
-SEEDS = {"3.4.23": 3982, "3.5.30": 2623}
-"""Together they make as many kinds as fit, those of the network and of processes all."""
+ROUNDS = 7
+"""Some 45 seconds of each; starting and judging come on top."""
 
-ROUNDS = 6
-"""Of each that fit into the time, on a machine that does nothing else."""
+LEFT_OUT = {"auth token expired", "members restarted", "members upgraded"}
+"""They take long; like all kinds, they happen by themselves in test_faults."""
 
-LEAST_KINDS = 22
-LEAST_FAULTS = 5
+MOST_MISSED = 3
+"""Some faults depend on what the daemon does just then, and on how busy the machine is."""
+
 LEAST_EVENTS = 5_000
 
 
@@ -33,28 +32,27 @@ async def test_no_reader_is_told_anything_wrong(guarded_version: str) -> None:
     chaos = Chaos(guarded_version, SEEDS[guarded_version])
     report, tally = chaos.report, chaos.report.tally
     try:
-        await chaos.run(SECONDS)
+        await chaos.run(most=ROUNDS)
     finally:
         summaries.append(report.summary)
         print(report)  # pytest shows it when the test fails
     assert report.ok, f"{len(tally.violations)} violations, see above; logs are in {chaos.evidence}"
-    assert sum(report.faults.values()) >= LEAST_FAULTS
+    assert report.rounds == ROUNDS
+    assert report.missed.total() <= MOST_MISSED
     assert tally.events >= LEAST_EVENTS
     assert min(tally.batches, tally.snapshots, tally.reads, tally.resyncs, tally.resumes) > 0
     assert min(report.written, report.compared) > 0
-    assert tally.unjudged == 0
 
 
 def test_both_seeds_make_most_kinds() -> None:
-    """As planned; in time only on a fast machine. The network's and the processes' are all among it."""
+    """So that a minute of each is worth something."""
     made = {
         fault.kind
         for version, seed in SEEDS.items()
         for planned in islice(rounds(chosen(version, ()), seed), ROUNDS)
         for fault in planned.faults
     }
-    assert {*NETWORK, *PROCESSES} <= made
-    assert len(made) >= LEAST_KINDS
+    assert {kind.name for kind in set(FAULTS) - made} == LEFT_OUT
 
 
 def test_kinds_are_chosen_by_parts_of_their_names() -> None:

@@ -17,6 +17,7 @@ from tests.reliability.conftest import staged
 from tests.reliability.faults import FAULTS, faults_for
 from tests.reliability.faults_processes import UPGRADED
 from tests.reliability.faults_users import EXPIRED
+from tests.reliability.kinds import watched
 from tests.reliability.members import SilentError, b64
 from tests.reliability.stage import Stage
 
@@ -86,11 +87,11 @@ async def test_processes(guarded_version: str) -> None:
             assert await stage.members.leader() != led
         await stage.ready()
         await stage.recovered()
-        watched = await stage.watched()
+        stopped = await watched(stage)
         async with happening(stage, "member paused"):
-            assert not await serves(stage, watched)
+            assert not await serves(stage, stopped)
             await stage.members.insist("/kv/put", KEY)
-            await soon(lambda: _differs(stage.watched(), watched))
+            await soon(lambda: _differs(stage.watched(), stopped))
         await stage.recovered()
         async with happening(stage, "all members killed"):
             assert not any([await serves(stage, index) for index in range(3)])
@@ -105,7 +106,7 @@ async def test_processes(guarded_version: str) -> None:
 async def test_a_partitioned_member(guarded_version: str) -> None:
     """It has no leader, answers what needs none, and the others go on; then it is one of them again."""
     async with staged(guarded_version) as (stage, _):
-        lone = await stage.watched()
+        lone = await watched(stage)
         assert await serves(stage, lone)  # and we have a token: it cannot give one later
         async with happening(stage, "member partitioned"):
             others = [index for index in range(3) if index != lone]
@@ -162,19 +163,19 @@ async def test_the_road(guarded_version: str) -> None:
     """Cut in the middle, swallowed, slow, cut again and again: each time the daemon has to begin anew."""
     async with staged(guarded_version) as (stage, _):
         for name in ("cut in mid-line", "black hole", "black holes everywhere", "slow link"):
-            before, watched = await reconnects(stage), stage.road[await stage.watched()]
+            before, road = await reconnects(stage), stage.road[await watched(stage)]
             async with happening(stage, name):
-                passed, began = watched.bytes_down, time.monotonic()
+                passed, began = road.bytes_down, time.monotonic()
 
                 async def reconnected(before: int = before) -> bool:
                     return await reconnects(stage) > before
 
                 await soon(reconnected)
                 if name == "slow link":
-                    rate = (watched.bytes_down - passed) / (time.monotonic() - began)
+                    rate = (road.bytes_down - passed) / (time.monotonic() - began)
                     assert rate < 4 * 1024, rate  # a few connections with 1 KiB/s each
                 if name.startswith("black hole"):
-                    assert watched.bytes_down == passed
+                    assert road.bytes_down == passed
             await stage.recovered()
         accepted = sum(proxy.connections for proxy in stage.road)
         async with happening(stage, "flapping"):

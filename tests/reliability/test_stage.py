@@ -9,6 +9,7 @@ import pytest
 
 from tests.calls import RefusedError
 from tests.reliability.conftest import staged
+from tests.reliability.kinds import watched
 from tests.reliability.members import b64
 from tests.reliability.report import Report
 from tests.reliability.stage import RANGE, USER
@@ -28,7 +29,7 @@ async def test_the_daemon_follows_the_writer(guarded_version: str) -> None:
             await stage.recovered()
             status = stage.daemon.range_status()
             assert status["revision"] >= acknowledged[-1]
-            assert status["endpoint"] == stage.road[await stage.watched()].url
+            assert status["endpoint"] == stage.road[await watched(stage)].url
             everything = {"key": b64(RANGE), "range_end": b64(b"/c0"), "count_only": True}
             snapshot = stage.daemon.ask(target("snapshot", prefix=RANGE)).lines
             head, held = snapshot[0], snapshot[1:-1]
