@@ -69,7 +69,7 @@ class Report:
     @property
     def command(self) -> str:
         """What does the same again."""
-        length = f"--minutes {self.minutes:g}" if self.most is None else f"--rounds {self.most}"
+        length = f"--minutes {self.minutes or 0:g}" if self.most is None else f"--rounds {self.most}"
         only = f" --only {shlex.join(self.only)}" if self.only else ""
         return f"tests/chaos --version {self.version} --seed {self.seed} {length}{only}"
 
