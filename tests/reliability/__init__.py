@@ -17,7 +17,7 @@ The readers
 The court
     rules     what a watch may be told;  answers: what a single read may be answered;
     snapshots what both may say of many keys;  refusals: what may be refused;
-    court     what all of them need                                          (all pure)
+    testimony what each process has told;  court: what all of them need        (all pure)
     docket    what waits to be judged, and what never could be
     tally     what was counted, and what was wrong
 

@@ -5,6 +5,7 @@ snapshot      see `rules`
 linearizable  nothing is missing that was acknowledged before the question
 min_revision  not below it
 max_age       not older than was allowed, at some moment between question and answer
+ordered       not below what its process had told anybody before the question
 resumable     no 410 for a place whose future the daemon must still know
 live, age     see `court`
 
@@ -71,8 +72,13 @@ class Answer:
 
 
 def learn(court: Court, answer: Answer) -> None:
-    """Take note of the generation, if the answer tells it."""
+    """Take note of how far the process is, and of the generation, if the answer tells it."""
     claim = answer.claim
+    before = court.testimony.reached(claim.process, claim.epoch, claim.revision + 1)
+    if before and before.at < claim.asked:
+        told, true = f"asked at {claim.asked:.4f}", f"{before.revision} was told at {before.at:.4f}"
+        court.tally.violated("ordered", claim.reader, told, true, claim.at, claim.epoch, claim.revision)
+    court.testimony.told(claim.process, claim.epoch, claim.revision, claim.at)
     match answer.content:
         case Value(key, Record(value=value)):
             puts = [(key, value)]

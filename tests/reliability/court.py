@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from tests.reliability.epochs import Epochs
 from tests.reliability.history import Generation, History
 from tests.reliability.tally import Tally
+from tests.reliability.testimony import Testimony
 
 STATES = ("live", "stale", "warm")
 """Of a range that is served."""
@@ -17,7 +17,10 @@ STATES = ("live", "stale", "warm")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An answer asked for at `asked` says: complete up to `revision` of `epoch`, proved `age_ms` ago."""
+    """An answer asked for at `asked` says: complete up to `revision` of `epoch`, proved `age_ms` ago.
+
+    `process` gave it.
+    """
 
     reader: str
     at: float
@@ -26,6 +29,7 @@ class Claim:
     revision: int
     state: str
     age_ms: int | None
+    process: int = 0
 
 
 class Place(NamedTuple):
@@ -45,12 +49,10 @@ class Court:
     range: bytes = b"/c/"
     history_events: int = 0
     epochs: Epochs = field(init=False)
-    batches: defaultdict[tuple[int, str], set[int]] = field(init=False)
-    """The revisions that a process told one by one, to anybody, by process and epoch."""
+    testimony: Testimony = field(init=False, default_factory=Testimony)
 
     def __post_init__(self) -> None:
         self.epochs = Epochs(self.history)
-        self.batches = defaultdict(set)
 
     def generation(self, epoch: str, revision: int) -> Generation | None:
         """The generation of `epoch`; None as long as it isn't known, or not known up to `revision`."""
@@ -75,21 +77,34 @@ class Court:
         }
         return {revision: count for revision, count in counts.items() if count}
 
+    def judge_epoch(
+        self, reader: str, at: float, process: int, epoch: str, revision: int, generation: Generation
+    ) -> None:
+        """One process has one epoch for a generation: nothing there was ever lost."""
+        if others := self.testimony.others(process, epoch, generation.number):
+            true = f"process {process} told generation {generation.number} as {', '.join(others)} before"
+            self.tally.violated("epoch", reader, f"epoch {epoch!r}", true, at, epoch, revision)
+
     def judge_state(
         self, reader: str, at: float, epoch: str, revision: int, state: str, age_ms: int | None
     ) -> None:
-        """`live` means proved within the heartbeat."""
+        """`live` means proved within the heartbeat. Whatever is served was read once, so it has an age."""
         if state not in STATES:
             self.tally.violated("live", reader, f"state {state!r}", f"one of {STATES}", at, epoch, revision)
         elif state == "live" and (age_ms is None or age_ms > ceil(self.heartbeat * 1000)):
             told, true = f"live, {age_ms} ms old", f"the heartbeat is {self.heartbeat:g} s"
             self.tally.violated("live", reader, told, true, at, epoch, revision)
+        elif age_ms is None:
+            self.tally.violated(
+                "age", reader, f"{state}, without an age", "it was read once", at, epoch, revision
+            )
 
     def judge_claim(self, claim: Claim) -> bool:
         """Nothing may be missing that was acknowledged `age_ms` before the question. False: not yet known."""
         generation = self.generation(claim.epoch, claim.revision)
         if generation is None:
             return False
+        self.judge_epoch(claim.reader, claim.at, claim.process, claim.epoch, claim.revision, generation)
         self.judge_state(claim.reader, claim.at, claim.epoch, claim.revision, claim.state, claim.age_ms)
         if claim.age_ms is not None:
             proved = claim.asked - claim.age_ms / 1000

@@ -135,6 +135,7 @@ class Poller:
                     fields["revision"],
                     fields["state"],
                     fields["age_ms"],
+                    connection.pid,
                 )
                 self._scene.docket.answer(Answer(claim))
 
@@ -160,9 +161,9 @@ class Poller:
         )
         self._asked = monotonic()
         await connection.ask(query, headers, conditions.wait_ms / 1000)
-        claim = claim_of(self._name, self._asked, connection.headers)
+        claim = claim_of(self._name, self._asked, connection)
         if connection.status in (200, 304):
-            self._scene.processes.served(connection.pid, claim)
+            self._scene.processes.served(claim)
         return claim
 
     async def _read_snapshot(self, connection: Connection, claim: Claim, *, keys_only: bool) -> Snapshot:
@@ -184,6 +185,7 @@ class Poller:
             snapshot.revision,
             snapshot.state,
             snapshot.age_ms,
+            claim.process,
         )
         self._scene.docket.answer(Answer(head))
         return snapshot
@@ -197,7 +199,7 @@ class Poller:
             self._scene.tally.refusals[error.code] += 1
             self._scene.docket.answer(Answer(claim, Value(key, None), conditions))
             return
-        self._scene.processes.refused(connection.pid, claim, error, conditions)
+        self._scene.processes.refused(claim, error, conditions)
         if claim.epoch:  # a refusal, too, says how fresh the range is
             self._scene.docket.answer(Answer(claim))
 

@@ -15,9 +15,6 @@ is refused; and `refusal` otherwise.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import defaultdict
-
 from tests.reliability.answers import NO_CONDITIONS, Answer, Conditions, Resumption
 from tests.reliability.court import Claim, Court, Place
 from tests.reliability.told import Refusal
@@ -32,42 +29,34 @@ class Processes:
     def __init__(self, court: Court) -> None:
         self._court = court
         self._served: dict[int, float] = {}
-        self._reached: defaultdict[tuple[int, str], list[tuple[int, float]]] = defaultdict(list)
 
-    def served(self, pid: int, claim: Claim) -> None:
+    def served(self, claim: Claim) -> None:
         """The process answered with a state."""
-        self._served.setdefault(pid, claim.at)
-        reached = self._reached[pid, claim.epoch]
-        if not reached or claim.revision > reached[-1][0]:
-            reached.append((claim.revision, claim.at))
+        self._served.setdefault(claim.process, claim.at)
 
-    def refused(
-        self, pid: int, claim: Claim, refusal: Refusal, conditions: Conditions = NO_CONDITIONS
-    ) -> None:
+    def refused(self, claim: Claim, refusal: Refusal, conditions: Conditions = NO_CONDITIONS) -> None:
         """The process did not."""
         rule = "refusal"
         match refusal.code:
             case "not_ready":
-                rule, wrong = "gone", self._not_ready(pid, claim)
+                rule, wrong = "gone", self._not_ready(claim)
             case "too_stale" if conditions:
-                wrong = self._too_stale(pid, claim, conditions)
+                wrong = self._too_stale(claim, conditions)
             case "too_stale":
                 rule, wrong = "gone", "this was asked without conditions"
             case _:
                 wrong = "nothing that was asked for is ever refused so"
         self._judged(rule, claim, refusal, wrong)
 
-    def resume_refused(
-        self, pid: int, claim: Claim, refusal: Refusal, place: Place, told_by: int
-    ) -> Answer | None:
+    def resume_refused(self, claim: Claim, refusal: Refusal, place: Place, told_by: int) -> Answer | None:
         """The process did not go on from `place`, which `told_by` had told.
 
         What is to be judged when the truth is known; None for nothing.
         """
         if refusal.code != "compacted":
-            self.refused(pid, claim, refusal)
+            self.refused(claim, refusal)
             return None
-        oldest, same = refusal.oldest_revision, pid == told_by and claim.epoch == place.epoch
+        oldest, same = refusal.oldest_revision, claim.process == told_by and claim.epoch == place.epoch
         wrong = ""
         if oldest is None:
             wrong = "410 comes with oldest_revision"
@@ -87,13 +76,13 @@ class Processes:
             wrong = "`compacted` comes with oldest_revision"
         self._judged("refusal", claim, refusal, wrong)
 
-    def _not_ready(self, pid: int, claim: Claim) -> str:
-        since = self._served.get(pid)
-        return (
-            f"process {pid} has served this range before" if since is not None and since < claim.asked else ""
-        )
+    def _not_ready(self, claim: Claim) -> str:
+        since = self._served.get(claim.process)
+        if since is None or since >= claim.asked:
+            return ""
+        return f"process {claim.process} has served this range before"
 
-    def _too_stale(self, pid: int, claim: Claim, conditions: Conditions) -> str:
+    def _too_stale(self, claim: Claim, conditions: Conditions) -> str:
         age, least = claim.age_ms, conditions.min_revision
         if conditions.linearizable:
             return ""
@@ -103,10 +92,9 @@ class Processes:
         waited = claim.at - claim.asked
         if waited < (granted := conditions.wait_ms / 1000):
             return f"after {waited:.3f} s, when {granted:g} s were granted"
-        reached = self._reached[pid, claim.epoch]
-        index = bisect_left(reached, least, key=lambda each: each[0])
-        if index < len(reached) and reached[index][1] < claim.asked + granted - MOMENT_SECONDS:
-            return f"revision {reached[index][0]} was told to somebody at {reached[index][1]:.3f}"
+        reached = self._court.testimony.reached(claim.process, claim.epoch, least)
+        if reached and reached.at < claim.asked + granted - MOMENT_SECONDS:
+            return f"revision {reached.revision} was told to somebody at {reached.at:.3f}"
         return ""
 
     def _judged(self, rule: str, claim: Claim, told: Refusal, wrong: str) -> None:

@@ -13,7 +13,7 @@ it on, and what lies between is compared with the history:
     prev_kv       what a key held before, when asked for
     resync        what its reader holds then is what etcd held at its revision; and there was a gap
     snapshot      what etcd held at its revision, in key order, and its end
-    epoch         two generations never have the same one
+    epoch         two generations never have the same one, and one has one for each process
     heartbeat     a quiet watch says so, every `heartbeat_ms`
     live, age     see `court`
 
@@ -106,12 +106,13 @@ class Watch:
             case Batch(resync=True, epoch=epoch, events=events):
                 puts = _puts(events)
             case _:
-                epoch = self._heard_place.epoch if self._heard_place else ""
-                puts = _puts(told.events) if isinstance(told, Batch) else []
+                epoch, puts = self._heard_place.epoch if self._heard_place else "", []
                 if isinstance(told, Batch):
-                    self._court.batches[self._process, epoch].add(told.revision)
+                    puts = _puts(told.events)
+                    self._court.testimony.batches[self._process, epoch].add(told.revision)
         if wrong := self._court.epochs.learn(epoch, told.revision, puts):
             self._court.tally.violated("epoch", self._reader, told, wrong, at, epoch, told.revision)
+        self._court.testimony.told(self._process, epoch, told.revision, at)
         if self._selection.only != "delete":  # such a watch would not be told a marker first
             self._court.epochs.told(epoch, told.revision)
         self._heard_place = Place(epoch, told.revision)
@@ -146,6 +147,7 @@ class Watch:
         generation = self._court.generation(told.epoch, told.revision)
         if generation is None:
             return False
+        self._court.judge_epoch(self._reader, at, self._process, told.epoch, told.revision, generation)
         judge_snapshot(self._court, self._reader, self._selection.prefix, told, generation, at)
         self._court.tally.snapshots += 1
         self._move(told.epoch, told.revision)
@@ -214,6 +216,7 @@ class Watch:
         after = self._court.generation(told.epoch, told.revision)
         if before is None or after is None:
             return False
+        self._court.judge_epoch(self._reader, at, self._process, told.epoch, told.revision, after)
         if told.epoch == place.epoch and told.revision < place.revision:
             self._violated("bookmarkable", told, f"{place.revision} was told before", at)
         elif told.epoch == place.epoch and (kept := self._kept(after, told.revision)):
@@ -244,7 +247,7 @@ class Watch:
         Not when it may have read anew: only if it told each of them to somebody is that certain.
         """
         changed = self._court.changed(generation, self._place.revision, until)
-        told = self._court.batches[self._process, self._place.epoch]
+        told = self._court.testimony.batches[self._process, self._place.epoch]
         count = sum(changed.values())
         if count > self._court.history_events or not changed.keys() <= told:
             return ""

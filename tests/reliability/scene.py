@@ -72,8 +72,9 @@ class Scene:
         self.tally.violated(rule, reader, told, true, monotonic(), "", 0)
 
 
-def claim_of(reader: str, asked: float, headers: dict[str, str]) -> Claim:
-    """What an answer's headers say; a header that is not there says nothing."""
+def claim_of(reader: str, asked: float, connection: Connection) -> Claim:
+    """What the answer's headers say; a header that is not there says nothing."""
+    headers = connection.headers
     age = headers.get("syncd-age-ms")
     return Claim(
         reader,
@@ -83,4 +84,5 @@ def claim_of(reader: str, asked: float, headers: dict[str, str]) -> Claim:
         int(headers.get("syncd-revision", 0)),
         headers.get("syncd-state", ""),
         None if age is None else int(age),
+        connection.pid,
     )

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from tests.reliability.court import Court
-from tests.reliability.dialogue import EPOCH, EVERYTHING, HEARTBEAT, NEXT_EPOCH, batch, honest, written
+import pytest
+
+from tests.reliability.answers import Answer, Range, judge_answer, learn
+from tests.reliability.court import Claim, Court, Place
+from tests.reliability.dialogue import (
+    EPOCH,
+    EVERYTHING,
+    HEARTBEAT,
+    NEXT_EPOCH,
+    batch,
+    honest,
+    resync,
+    snapshot,
+    written,
+)
 from tests.reliability.epochs import Epochs
 from tests.reliability.rules import Watch
 from tests.reliability.tally import Tally
 
+PROCESS, NEXT_PROCESS = 17, 18
 OLD, NEW = [(b"/c/b/!generation", b"0")], [(b"/c/b/!generation", b"1")]
 
 
@@ -79,6 +93,43 @@ def test_a_watch_that_goes_on_into_another_generation_is_caught() -> None:
         watch.hear(each, 0.0)
     [violation] = tally.violations
     assert violation.rule == "epoch"
+
+
+@pytest.mark.parametrize("process", [PROCESS, NEXT_PROCESS])
+@pytest.mark.parametrize("told_by", ["a resync", "a snapshot", "an answer"])
+def test_a_process_has_one_epoch_for_a_generation(told_by: str, process: int) -> None:
+    """One that invents another at a reconnect is caught, once; another process may know no better."""
+    generation = (script := written()).history.current
+    court = Court(script.history, Tally(), HEARTBEAT)
+    first = snapshot(generation, b"/c/", 11)
+    watch = Watch(court, "reader", EVERYTHING, process=PROCESS)
+    watch.hear(first, 1.0)
+    watch.judge()
+    second = snapshot(generation, b"/c/", 12, NEXT_EPOCH)
+    answer = Answer(Claim("poll", 2.0, 1.9, NEXT_EPOCH, 12, "live", 10, process), Range(b"/c/", second))
+    learn(court, answer)  # somebody has to tell whose the epoch is
+    for _ in range(2):
+        if told_by == "an answer":
+            assert judge_answer(court, answer)
+            continue
+        watch = Watch(court, "reader", EVERYTHING, Place(EPOCH, 11), process=process)
+        line = resync(generation, EVERYTHING, generation.state(b"/c/", 11), 12, NEXT_EPOCH)
+        watch.hear(line if told_by == "a resync" else second, 2.0)
+        watch.judge()
+        assert watch.waiting == 0
+    violations = court.tally.violations
+    assert [violation.rule for violation in violations] == (["epoch"] if process == PROCESS else [])
+
+
+def test_a_process_goes_on_in_its_epoch_or_in_another_with_a_new_generation() -> None:
+    """Whether what it holds is of the common past, it knows."""
+    script = written()
+    script.restore(10)
+    for epoch in (EPOCH, NEXT_EPOCH):
+        court = Court(script.history, Tally(), HEARTBEAT)
+        for number, name in enumerate((EPOCH, epoch)):
+            court.judge_epoch("reader", 1.0, PROCESS, name, 10, script.history.of(number))
+        assert not court.tally.violations
 
 
 def test_a_watch_within_the_common_past_goes_on() -> None:

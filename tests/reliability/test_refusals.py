@@ -18,9 +18,15 @@ PROCESS, NEXT_PROCESS = 17, 18
 PLACE = Place(EPOCH, 5)
 
 
-def claim(revision: int, age_ms: int | None = 100, after: float = 0.1, epoch: str = EPOCH) -> Claim:
+def claim(
+    revision: int,
+    age_ms: int | None = 100,
+    after: float = 0.1,
+    epoch: str = EPOCH,
+    process: int = PROCESS,
+) -> Claim:
     """Asked at ASKED, answered `after` seconds."""
-    return Claim("poll", ASKED + after, ASKED, epoch, revision, "stale", age_ms)
+    return Claim("poll", ASKED + after, ASKED, epoch, revision, "stale", age_ms, process)
 
 
 @pytest.fixture
@@ -34,12 +40,12 @@ def test_what_was_served_once_is_never_gone(bench: Court) -> None:
     processes = Processes(bench)
     refusal = Refusal("not_ready", "the first read has just begun")
     cold = claim(0, None, epoch="")
-    processes.refused(PROCESS, cold, refusal)
-    processes.served(PROCESS, claim(5, after=1))
-    processes.refused(PROCESS, cold, refusal)  # was asked before that
-    processes.refused(NEXT_PROCESS, replace(cold, asked=ASKED + 2), refusal)
+    processes.refused(cold, refusal)
+    processes.served(claim(5, after=1))
+    processes.refused(cold, refusal)  # was asked before that
+    processes.refused(replace(cold, asked=ASKED + 2, process=NEXT_PROCESS), refusal)
     assert not bench.tally.violations
-    processes.refused(PROCESS, replace(cold, asked=ASKED + 2), refusal)
+    processes.refused(replace(cold, asked=ASKED + 2), refusal)
     assert broken(bench.tally) == {"gone"}
     assert bench.tally.refusals == {"not_ready": 4}
 
@@ -53,13 +59,13 @@ def test_what_was_served_once_is_never_gone(bench: Court) -> None:
 )
 def test_what_is_never_refused(bench: Court, code: str, conditions: Conditions) -> None:
     """Whatever the conditions are."""
-    Processes(bench).refused(PROCESS, claim(5), Refusal(code, ""), conditions)
+    Processes(bench).refused(claim(5), Refusal(code, ""), conditions)
     assert broken(bench.tally) == {"refusal"}
 
 
 def test_without_conditions_nothing_is_too_stale(bench: Court) -> None:
     """However old it is."""
-    Processes(bench).refused(PROCESS, claim(5, 99_000), Refusal("too_stale", ""))
+    Processes(bench).refused(claim(5, 99_000), Refusal("too_stale", ""))
     assert broken(bench.tally) == {"gone"}
 
 
@@ -67,7 +73,7 @@ def test_without_conditions_nothing_is_too_stale(bench: Court) -> None:
 def test_too_stale_is_what_is_older_than_was_allowed(bench: Court, age_ms: int | None, right: bool) -> None:
     """The refusal itself says how old that is."""
     conditions = Conditions(max_age_ms=500)
-    Processes(bench).refused(PROCESS, claim(5, age_ms), Refusal("too_stale", ""), conditions)
+    Processes(bench).refused(claim(5, age_ms), Refusal("too_stale", ""), conditions)
     assert broken(bench.tally) == (set() if right else {"refusal"})
 
 
@@ -85,13 +91,12 @@ def test_too_stale_is_what_is_not_reached(
     bench: Court, after: float, told: tuple[int, float] | None, right: bool
 ) -> None:
     """Revision 7 is asked for, and may take two seconds."""
-    processes = Processes(bench)
-    processes.served(PROCESS, claim(5))
-    processes.served(NEXT_PROCESS, claim(9))
+    bench.testimony.told(PROCESS, EPOCH, 5, ASKED)
+    bench.testimony.told(NEXT_PROCESS, EPOCH, 9, ASKED)
     if told:
-        processes.served(PROCESS, claim(told[0], after=told[1]))
+        bench.testimony.told(PROCESS, EPOCH, told[0], ASKED + told[1])
     conditions = Conditions(min_revision=7, wait_ms=2000)
-    processes.refused(PROCESS, claim(5, after=after), Refusal("too_stale", ""), conditions)
+    Processes(bench).refused(claim(5, after=after), Refusal("too_stale", ""), conditions)
     assert broken(bench.tally) == (set() if right else {"refusal"})
 
 
@@ -111,7 +116,7 @@ def test_a_place_is_refused_only_when_it_cannot_be_told(
 ) -> None:
     """410 is for what is too long ago, of an epoch that is over, or was told by a process that has ended."""
     refusal = Refusal("compacted", "gone", oldest)
-    later = Processes(bench).resume_refused(process, claim(12, epoch=epoch), refusal, PLACE, PROCESS)
+    later = Processes(bench).resume_refused(claim(12, epoch=epoch, process=process), refusal, PLACE, PROCESS)
     assert broken(bench.tally) == (set() if right else {"resumable"})
     assert bench.tally.refusals == {"compacted": 1}
     # Whether that was too long ago, the history will tell.
@@ -120,8 +125,8 @@ def test_a_place_is_refused_only_when_it_cannot_be_told(
 
 def test_a_place_is_refused_only_so(bench: Court) -> None:
     """Other codes are judged as for any question without conditions."""
-    Processes(bench).resume_refused(PROCESS, claim(12), Refusal("too_stale", ""), PLACE, PROCESS)
-    Processes(bench).resume_refused(PROCESS, claim(12), Refusal("overloaded", ""), PLACE, PROCESS)
+    Processes(bench).resume_refused(claim(12), Refusal("too_stale", ""), PLACE, PROCESS)
+    Processes(bench).resume_refused(claim(12), Refusal("overloaded", ""), PLACE, PROCESS)
     assert broken(bench.tally) == {"gone", "refusal"}
 
 

@@ -80,11 +80,11 @@ class Watcher:
         place, query, headers = self._request()
         asked = monotonic()
         await connection.ask(query, headers, WAIT_SECONDS)
-        claim = claim_of(self._name, asked, connection.headers)
+        claim = claim_of(self._name, asked, connection)
         if connection.status != 200:
             await self._refused(connection, claim, place)
             return
-        self._scene.processes.served(connection.pid, claim)
+        self._scene.processes.served(claim)
         self._scene.docket.answer(Answer(claim))
         watch = self._begin(claim, place, connection.pid)
         heartbeat = None if self._manner == "slow" else self._habit.heartbeat_ms / 1000
@@ -158,7 +158,7 @@ class Watcher:
             at = monotonic()
             if isinstance(told, Refusal):
                 epoch, revision = self._place or Place("", 0)
-                claim = Claim(self._name, at, asked, epoch, revision, "", None)
+                claim = Claim(self._name, at, asked, epoch, revision, "", None, self._told_by)
                 self._scene.processes.broken_off(claim, told)
                 self._place = None
                 return
@@ -179,7 +179,7 @@ class Watcher:
             self._claim(told, epoch, at, empty_at)
 
     def _claim(self, told: Progress | Snapshot, epoch: str, at: float, asked: float) -> None:
-        claim = Claim(self._name, at, asked, epoch, told.revision, told.state, told.age_ms)
+        claim = Claim(self._name, at, asked, epoch, told.revision, told.state, told.age_ms, self._told_by)
         self._scene.docket.answer(Answer(claim))
 
     def _check_id(self, event_id: str, place: Place) -> None:
@@ -189,10 +189,10 @@ class Watcher:
 
     async def _refused(self, connection: Connection, claim: Claim, place: Place | None) -> None:
         error = refusal(_document(await connection.body()))
-        processes, docket, pid = self._scene.processes, self._scene.docket, connection.pid
+        processes, docket = self._scene.processes, self._scene.docket
         if place is None:
-            processes.refused(pid, claim, error)
-        elif later := processes.resume_refused(pid, claim, error, place, self._told_by):
+            processes.refused(claim, error)
+        elif later := processes.resume_refused(claim, error, place, self._told_by):
             docket.answer(later)
         if claim.epoch:
             docket.answer(Answer(claim))
