@@ -47,6 +47,10 @@ PEACE = 2.2 * HEARTBEAT
 """Seconds between two rounds: a daemon that was never well for two heartbeats backs off longer and longer."""
 
 
+MEMORY_BYTES = 256 << 20
+"""What no daemon may need here, with all its readers: three times what the hungriest one did."""
+
+
 class Chaos:
     """One run: `await run()` once, then look at `report`."""
 
@@ -81,8 +85,9 @@ class Chaos:
                         schedule = islice(rounds(self._kinds, seed), most)
                         for planned in takewhile(lambda _: monotonic() < until, schedule):
                             await self._round(stage, planned)
-                    await judge.caught_up(await stage.members.revision())
+                    await judge.caught_up(revision := await stage.members.revision())
                     await stage.compare()
+                    await readers.settle(revision)
             except BaseException as error:
                 self.report.aborted = why(error)
                 raise
@@ -136,6 +141,8 @@ class Chaos:
         report.processes, report.peak_bytes = lives.processes, lives.peak_bytes
         report.full_reads = lives.total("full_reads")
         report.reconnects = lives.total("watch_reconnects")
+        if greedy(lives.peak_bytes):
+            self._violated("memory", f"{lives.peak_bytes} bytes", f"{MEMORY_BYTES} are plenty for this range")
         for text in strange(stage.daemon.log_text()):
             self._violated("log", text, "nothing is logged as an error that the daemon has an answer to")
 
@@ -172,6 +179,11 @@ def strange(log: str) -> list[str]:
         or '"level":"critical"' in line.replace(": ", ":")
         or not line.startswith("{")
     ]
+
+
+def greedy(peak_bytes: int) -> bool:
+    """Whether a daemon took more memory than what it does here can explain."""
+    return peak_bytes > MEMORY_BYTES
 
 
 def why(error: BaseException) -> str:

@@ -28,6 +28,9 @@ STALLED_SECONDS = 60.0
 SETTLING_SECONDS = DYING_SECONDS + 2.0
 """At the end: for the judge to hear what readers have heard already, and for a process that cuts to end."""
 
+ARRIVAL_SECONDS = 10.0
+"""Until a watch has been told of all that has happened, when all is well: twice the longest heartbeat."""
+
 UNMARKED_SECONDS = 5.0
 """An epoch's generation is known as soon as a reader is told a marker under it; some are in each second. When
 an epoch went by faster nobody can know it: the daemon was killed, or etcd replaced, in that moment."""
@@ -78,6 +81,23 @@ class Docket:
             self.court.tally.cut += 1
         else:
             self._ends.append(End(reader, connection.peer, what, monotonic()))
+
+    async def arrive(self, revision: int) -> None:
+        """All is well, and etcd is at `revision`: whoever listens is told in time how far that is."""
+        until = monotonic() + ARRIVAL_SECONDS
+        late = [each for each in self._watches if each.heartbeat is not None]
+        while late := [each for each in late if not (each.ended or self._is_at(each.watch, revision))]:
+            if monotonic() > until:
+                break
+            await asyncio.sleep(SITTING_SECONDS)
+        true = f"etcd has been at {revision} for {ARRIVAL_SECONDS:g} s, and all is well"
+        for each in late:
+            self._violated("reliable", each.watch.reader, f"up to {each.watch.heard_place}", true, until)
+
+    def _is_at(self, watch: Watch, revision: int) -> bool:
+        """Whether its reader was told everything up to `revision` of etcd's present history."""
+        epoch, reached = watch.heard_place or Place("", 0)
+        return self.court.epochs.generation(epoch) == self.court.history.generation and reached >= revision
 
     async def run(self) -> None:
         """Judge what can be judged, now and then, until cancelled."""

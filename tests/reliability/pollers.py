@@ -38,6 +38,29 @@ class Poller:
             await self._scene.talk(self._name, self._ask_some)
             await self._scene.pause(0.02, 0.4)
 
+    async def insist(self, conditions: Conditions) -> None:
+        """All is well: what asks for no more than that must be answered."""
+        status = 0
+        marker = self._scene.prefixes[0].removesuffix(b"/") + MARKER
+
+        async def ask(connection: Connection) -> None:
+            nonlocal status
+            await self._value_of(marker, conditions, connection)
+            status = connection.status
+
+        await self._scene.talk(self._name, ask)
+        if status != 200:
+            told = f"status {status}" if status else "no answer"
+            self._scene.tally.violated(
+                "refusal",
+                self._name,
+                told,
+                f"all is well, and this was asked: {conditions}",
+                monotonic(),
+                "",
+                0,
+            )
+
     async def _ask_some(self, connection: Connection) -> None:
         ways: list[Callable[[Connection], Awaitable[None]]] = [
             self._value,
@@ -53,7 +76,9 @@ class Poller:
             await self._scene.pause(*PAUSE_SECONDS)
 
     async def _value(self, connection: Connection) -> None:
-        key, conditions = self._some_key(), self._conditions()
+        await self._value_of(self._some_key(), self._conditions(), connection)
+
+    async def _value_of(self, key: bytes, conditions: Conditions, connection: Connection) -> None:
         claim = await self._ask(connection, "value", conditions, key=key)
         body = await connection.body()
         if connection.status != 200:

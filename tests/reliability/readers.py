@@ -7,11 +7,12 @@ import random
 from itertools import count
 from pathlib import Path
 
+from tests.reliability.answers import Conditions
 from tests.reliability.court import Court
 from tests.reliability.docket import Docket
 from tests.reliability.history import History
 from tests.reliability.nuisances import Rude, Silent
-from tests.reliability.pollers import Poller
+from tests.reliability.pollers import WAIT_MS, Poller
 from tests.reliability.scene import Scene
 from tests.reliability.tally import Tally
 from tests.reliability.watchers import Manner, Watcher
@@ -46,8 +47,8 @@ class Readers:
     async def run(self) -> None:
         """Read until cancelled; then judge everything.
 
-        What was read last can be judged if the judge knows it: stop the writers and wait for
-        `Judge.caught_up` before, and let the judge and the daemon go on until this has ended.
+        What was read last can be judged if the judge knows it: stop the writers, wait for `Judge.caught_up`
+        and for `settle` before, and let the judge and the daemon go on until this has ended.
         """
         scene, numbers = self._scene, count(1)
         manners: dict[Manner, int] = {"steady": STEADY, "fickle": FICKLE, "slow": SLOW}
@@ -67,3 +68,14 @@ class Readers:
                 group.create_task(Silent(scene, SILENT).run(), name="silent readers")
         finally:
             await scene.docket.finish()
+
+    async def settle(self, revision: int) -> None:
+        """All is well, nobody writes any more, and etcd is at `revision`: hold the daemon to that.
+
+        To be called while `run` runs. Each watch arrives there, and questions that only a daemon in distress
+        may refuse are answered.
+        """
+        await self._scene.docket.arrive(revision)
+        poller = Poller(self._scene, 0)
+        await poller.insist(Conditions(linearizable=True, wait_ms=WAIT_MS))
+        await poller.insist(Conditions(max_age_ms=round(2000 * self._scene.court.heartbeat), wait_ms=WAIT_MS))

@@ -66,7 +66,7 @@ class Watch:
     ) -> None:
         self._court = court
         self._process = process
-        self._reader = reader
+        self.reader = reader
         self._selection = selection
         self._heard: deque[tuple[Batch | Progress | Snapshot, float]] = deque()
         self._heard_place = place
@@ -96,7 +96,7 @@ class Watch:
         place = Place(getattr(told, "epoch", "") or self._place.epoch, told.revision)
         if not isinstance(told, Snapshot) and self._court.generation(*self._place) is None:
             place = self._place
-        return Unknown(self._reader, told, at, place)
+        return Unknown(self.reader, told, at, place)
 
     def hear(self, told: Batch | Progress | Snapshot, at: float) -> None:
         """The next line, read at `at`."""
@@ -111,7 +111,7 @@ class Watch:
                     puts = _puts(told.events)
                     self._court.testimony.batches[self._process, epoch].add(told.revision)
         if wrong := self._court.epochs.learn(epoch, told.revision, puts):
-            self._court.tally.violated("epoch", self._reader, told, wrong, at, epoch, told.revision)
+            self._court.tally.violated("epoch", self.reader, told, wrong, at, epoch, told.revision)
         self._court.testimony.told(self._process, epoch, told.revision, at)
         if self._selection.only != "delete":  # such a watch would not be told a marker first
             self._court.epochs.told(epoch, told.revision)
@@ -147,8 +147,8 @@ class Watch:
         generation = self._court.generation(told.epoch, told.revision)
         if generation is None:
             return False
-        self._court.judge_epoch(self._reader, at, self._process, told.epoch, told.revision, generation)
-        judge_snapshot(self._court, self._reader, self._selection.prefix, told, generation, at)
+        self._court.judge_epoch(self.reader, at, self._process, told.epoch, told.revision, generation)
+        judge_snapshot(self._court, self.reader, self._selection.prefix, told, generation, at)
         self._court.tally.snapshots += 1
         self._move(told.epoch, told.revision)
         return True
@@ -206,7 +206,7 @@ class Watch:
             self._nothing_missed(generation, revision, told, at)
             self._move(place.epoch, revision, self._last if revision == place.revision else frozenset())
             self._progress = revision
-        self._court.judge_state(self._reader, at, place.epoch, revision, told.state, told.age_ms)
+        self._court.judge_state(self.reader, at, place.epoch, revision, told.state, told.age_ms)
         self._court.tally.progresses += 1
         return True
 
@@ -216,7 +216,7 @@ class Watch:
         after = self._court.generation(told.epoch, told.revision)
         if before is None or after is None:
             return False
-        self._court.judge_epoch(self._reader, at, self._process, told.epoch, told.revision, after)
+        self._court.judge_epoch(self.reader, at, self._process, told.epoch, told.revision, after)
         if told.epoch == place.epoch and told.revision < place.revision:
             self._violated("bookmarkable", told, f"{place.revision} was told before", at)
         elif told.epoch == place.epoch and (kept := self._kept(after, told.revision)):
@@ -294,7 +294,7 @@ class Watch:
     def _violated(self, rule: str, told: object, true: object, at: float, epoch: str = "") -> None:
         place = self._place
         revision = getattr(told, "revision", place.revision)
-        self._court.tally.violated(rule, self._reader, told, true, at, epoch or place.epoch, revision)
+        self._court.tally.violated(rule, self.reader, told, true, at, epoch or place.epoch, revision)
 
 
 def _puts(events: Iterable[Told]) -> list[tuple[bytes, bytes]]:

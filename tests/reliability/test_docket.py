@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,55 @@ async def test_a_gap_into_an_epoch_without_a_marker(docket: Docket) -> None:
     [violation] = docket.court.tally.violations
     assert violation.rule == "unjudged"
     assert "epoch ''" in violation.true
+
+
+@pytest.mark.parametrize(
+    ("told", "heartbeat", "ended", "right"),
+    [
+        pytest.param(Progress(HEAD - 1, "live", 0), 1.0, False, False, id="it stands still"),
+        pytest.param(Progress(HEAD, "live", 0), 1.0, False, True, id="it is there"),
+        pytest.param(None, 1.0, False, False, id="it was told nothing"),
+        pytest.param(Progress(HEAD - 1, "live", 0), None, False, True, id="its reader dozes"),
+        pytest.param(Progress(HEAD - 1, "live", 0), 1.0, True, True, id="it has ended"),
+    ],
+)
+async def test_whoever_listens_arrives(
+    docket: Docket,
+    told: Progress | None,
+    heartbeat: float | None,
+    ended: bool,
+    right: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When all is well, where etcd is; who is late is named."""
+    monkeypatch.setattr("tests.reliability.docket.ARRIVAL_SECONDS", 0.1)
+    watch = Watch(docket.court, "reader", EVERYTHING, Place(EPOCH, HEAD - 2))
+    if told:
+        watch.hear(told, 0.0)
+    docket.watch(watch, heartbeat).ended = ended
+    await docket.arrive(HEAD)
+    violations = [(each.rule, each.reader) for each in docket.court.tally.violations]
+    assert violations == ([] if right else [("reliable", "reader")])
+
+
+async def test_who_is_in_another_history_has_not_arrived(
+    docket: Docket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However high its revision is there."""
+    monkeypatch.setattr("tests.reliability.docket.ARRIVAL_SECONDS", 0.1)
+    docket.court.history.begin(0)
+    docket.watch(Watch(docket.court, "reader", EVERYTHING, Place(EPOCH, HEAD)), 1.0)
+    await docket.arrive(2)
+    assert broken(docket.court.tally) == {"reliable"}
+
+
+async def test_who_is_late_may_still_arrive(docket: Docket) -> None:
+    """It is waited for."""
+    watch = Watch(docket.court, "reader", EVERYTHING, Place(EPOCH, HEAD - 1))
+    docket.watch(watch, 1.0)
+    asyncio.get_running_loop().call_later(0.1, watch.hear, Progress(HEAD, "live", 0), 0.0)
+    await docket.arrive(HEAD)
+    assert not docket.court.tally.violations
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.reliability.answers import Conditions
 from tests.reliability.court import Court
 from tests.reliability.dialogue import EPOCH, HEARTBEAT, broken, written
 from tests.reliability.docket import Docket
@@ -26,6 +27,14 @@ PATIENCE = 30.0
 STATE = f"Syncd-Revision: 12\r\nSyncd-Epoch: {EPOCH}\r\nSyncd-State: live\r\nSyncd-Age-Ms: 1\r\n".encode()
 STREAM = b"HTTP/1.1 200 OK\r\n" + STATE + b"Transfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
+MARKER = (
+    b"HTTP/1.1 200 OK\r\n"
+    + STATE
+    + b"Syncd-Create-Revision: 2\r\nSyncd-Mod-Revision: 2\r\nSyncd-Version: 1\r\nSyncd-Lease: 0\r\n"
+    b'ETag: "12"\r\nContent-Length: 1\r\n\r\n0'
+)
+"""Of the generation that there is."""
+
 PROGRESS = b'{"revision":12,"progress":true,"state":"live","age_ms":1}\n'
 
 
@@ -130,6 +139,32 @@ async def test_an_answer_that_is_none_is_caught(
     more = () if hangs_up else (b"",)
     async with server(scene.socket.parent, told, *more):
         assert await broken_by(scene, Poller(scene, 1).run()) == rules
+
+
+@pytest.mark.parametrize("conditions", [Conditions(linearizable=True), Conditions(max_age_ms=2000)], ids=str)
+@pytest.mark.parametrize(
+    ("told", "rules"),
+    [
+        pytest.param([MARKER], set(), id="answered"),
+        pytest.param([refused("too_stale")], {"refusal"}, id="refused"),
+        pytest.param([], {"refusal", "cut"}, id="no answer"),
+    ],
+)
+async def test_what_must_be_answered_when_all_is_well(
+    scene: Scene, conditions: Conditions, told: list[bytes], rules: set[str]
+) -> None:
+    """Only a daemon in distress may refuse it, whose excuse nobody can check; the answer is judged."""
+    async with server(scene.socket.parent, *told):
+        await Poller(scene, 0).insist(conditions)
+    await scene.docket.finish()
+    assert broken(scene.tally) == rules
+    assert scene.tally.reads == len(told)
+
+
+async def test_when_all_is_well_somebody_listens(scene: Scene) -> None:
+    """A connection that is not accepted is no excuse then."""
+    await Poller(scene, 0).insist(Conditions(linearizable=True))
+    assert broken(scene.tally) == {"refusal"}
 
 
 async def test_who_hangs_up_notices_a_silence_too(scene: Scene) -> None:
