@@ -197,9 +197,10 @@ async def test_a_false_age_is_caught(trial: Trial, lie: Lie, monkeypatch: pytest
     async with trial.read(lie) as doctored:
         assert doctored
         trial.road.black_hole()
-        await trial.write_until(lambda: doctored.told.is_set() and trial.tally.violations)
+        await trial.write_until(lambda: doctored.told.is_set() and "age" in broken(trial.tally))
         trial.road.let_through()
-    assert {violation.rule for violation in trial.tally.violations} == {"age"}
+    # The answer may be a refusal as too old, which then contradicts itself.
+    assert broken(trial.tally) <= {"age", "refusal"}
 
 
 async def test_a_daemon_that_forgets_too_early_is_caught(
