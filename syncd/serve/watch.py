@@ -149,7 +149,10 @@ class _Watch:
             unsubscribe()
 
     async def _send_batches(self) -> bool:
-        """Whether there were any batches, and perhaps are more; not all of them make lines."""
+        """Whether there were any batches, and perhaps are more; not all of them make lines.
+
+        False only when there is nothing more right now: what is said then of the store holds for the reader.
+        """
         if self._cursor.behind:
             resync = self._cursor.resync()
             await self._send(resync, resync_line(resync, self._selection))
@@ -158,7 +161,7 @@ class _Watch:
         for batch in batches:
             await self._send(batch, self._context.batch_lines.of(batch, self._selection))
         await self._lines.flush()
-        return bool(batches)
+        return bool(batches) or not self._cursor.at_end
 
     async def _send(self, batch: Batch | Resync, line: Iterator[bytes]) -> None:
         begun = False

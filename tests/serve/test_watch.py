@@ -1,19 +1,26 @@
 """/v1/watch against a server in this process: what a reader gets, and when."""
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from syncd.keyrange import prefix_range
 from syncd.serve import stream as stream_module
 from syncd.serve import watch as watch_module
+from syncd.serve.context import Context
+from syncd.serve.encode import BatchLines, Selection
+from syncd.serve.stream import Lines
 from tests.serve.local import CutError, Stream, target, wait_until
 from tests.serve.stand import EPOCH, Kept, Stand, serving
+from tests.until import until
 
 Document = dict[str, Any]
 
@@ -287,6 +294,57 @@ def test_left_behind_for_good() -> None:
         assert line["error"]["code"] == "compacted"
         assert line["error"]["oldest_revision"] == stand.source.store.history.oldest_revision
         stand.wait_for_readers(0)
+
+
+class Blocked:
+    """Lines to a reader who takes nothing, for a while, of what is written first."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+        self.takes = asyncio.Event()
+
+    async def begin_line(self, event_id: str | None = None) -> None:
+        """Nothing stands before a line."""
+
+    async def end_line(self) -> None:
+        """Nor after it."""
+
+    async def add(self, piece: bytes) -> None:
+        """Keep it."""
+        self.told.append(piece)
+
+    async def line(self, line: bytes, event_id: str | None = None) -> None:
+        """Keep it."""
+        self.told.append(line)
+
+    async def flush(self) -> None:
+        """Wait for the reader, once."""
+        await self.takes.wait()
+
+
+async def test_progress_never_tells_an_older_revision_with_a_newer_age() -> None:
+    """What happens while a slow reader holds up the last part of a resync is told first."""
+    source = Kept(prefix_range(b"/"), history_events=1)
+    source.fill({b"/a": b"1"}, 10)
+    cursor = source.store.cursor(source.store.keys)
+    for value in (b"2", b"3"):
+        source.write((b"/a", value))
+    assert cursor.behind
+    lines, selection = Blocked(), Selection(source.store.keys)
+    context = SimpleNamespace(clock=time.monotonic, closing=asyncio.Event(), batch_lines=BatchLines())
+    watch = watch_module._Watch(
+        cast("Context", context), source, cursor, selection, 0.01, cast("Lines", lines)
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(watch.run(), name="watch")
+        await until(lambda: lines.told)
+        await asyncio.sleep(0.05)  # a progress line is due
+        source.write((b"/a", b"4"))
+        lines.takes.set()
+        await until(lambda: any(b"progress" in line for line in lines.told))
+        running.cancel()
+    revisions = [json.loads(line)["revision"] for line in b"".join(lines.told).splitlines()]
+    assert revisions[:3] == [12, 13, 13]
 
 
 def test_a_new_epoch(stand: Stand) -> None:
