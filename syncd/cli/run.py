@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from syncd.cli import exits
-from syncd.cli.terminal import say
+from syncd.cli.terminal import discard_output, say
 from syncd.config import ConfigError
 from syncd.daemon import StartError
 from syncd.daemon import run as run_daemon
@@ -30,6 +30,10 @@ def run(config: Path) -> int:
     except (StartError, ListenError) as error:
         say(str(error))
         return exits.FAILED
+    try:
+        sys.stderr.flush()
+    except OSError:
+        discard_output(2)  # that nobody reads the log any more is no failure of the daemon
     return exits.DONE
 
 

@@ -91,10 +91,10 @@ def say(message: str) -> None:
     print(f"syncd: {visible(message)}", file=sys.stderr, flush=True)
 
 
-def discard_output() -> None:
-    """Let what is still buffered for standard output go nowhere, instead of failing again at exit."""
+def discard_output(descriptor: int = 1) -> None:
+    """Let what is still buffered, for standard output by default, go nowhere instead of failing at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 

@@ -73,8 +73,10 @@ class Judge:
                 async with asyncio.TaskGroup() as group:
                     for member in members:
                         group.create_task(member.run(), name=f"judge of {member.url}")
-            except* JudgeError as errors:
-                raise errors.exceptions[0] from None
+            except ExceptionGroup as errors:
+                # Not `except*`: Python 3.11.2 wraps what is raised there in a group again.
+                ours = (one for one in errors.exceptions if isinstance(one, JudgeError))
+                raise next(ours, errors) from None
 
     async def caught_up(self, revision: int) -> None:
         """Return when the history is complete up to `revision`.
