@@ -209,18 +209,20 @@ def _txn(pairs: Iterable[tuple[Text, Text]]) -> str:
     return f'{{"success":[{puts}]}}'
 
 
+def key_value(kv: Mapping[str, Any]) -> KeyValue:
+    """A key as etcd's JSON has it; fields that are zero or empty are left out there."""
+    return KeyValue(
+        b64decode(kv["key"]),
+        b64decode(kv.get("value", "")),
+        int(kv["create_revision"]),
+        int(kv["mod_revision"]),
+        int(kv["version"]),
+        int(kv.get("lease", 0)),
+    )
+
+
 def _contents(answer: Mapping[str, Any]) -> Contents:
-    kvs = [
-        KeyValue(
-            b64decode(kv["key"]),
-            b64decode(kv.get("value", "")),
-            int(kv["create_revision"]),
-            int(kv["mod_revision"]),
-            int(kv["version"]),
-            int(kv.get("lease", 0)),
-        )
-        for kv in answer.get("kvs", ())
-    ]
+    kvs = [key_value(kv) for kv in answer.get("kvs", ())]
     return Contents(_revision(answer), kvs, int(answer.get("count", 0)))
 
 

@@ -208,6 +208,12 @@ class Etcd(Calls):
         if new_cluster_id:
             self.cluster_token += "'"
 
+    def begin_anew(self, *, new_cluster_id: bool = False) -> None:
+        """End at once, forget all data, and serve again: see `wipe`."""
+        self.kill()
+        self.wipe(new_cluster_id=new_cluster_id)
+        self.start()
+
     def restore(self, snapshot: Path, *, new_cluster_id: bool = False) -> None:
         """Go back to a file that `etcdctl snapshot save` wrote; etcd must be stopped, as for `wipe`."""
         self.wipe(new_cluster_id=new_cluster_id)

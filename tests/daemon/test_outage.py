@@ -147,9 +147,7 @@ def test_a_tag_of_a_daemon_before_never_matches(daemon: Daemon, new_etcd: Etcd) 
     calls = ("/v1/value?key=/a", "/v1/snapshot?prefix=/")
     tags = [daemon.ask(call).headers["ETag"] for call in calls]
     daemon.kill()
-    new_etcd.kill()
-    new_etcd.wipe()
-    new_etcd.start()
+    new_etcd.begin_anew()
     assert new_etcd.put("/a", "new") == written
     daemon.start().wait_for("live")
     for call, tag in zip(calls, tags, strict=True):

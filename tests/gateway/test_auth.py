@@ -275,9 +275,7 @@ async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
         await gateway.revision(ALLOWED)
         url = gateway.endpoints.current.url
         before = await gateway._tokens.get(url)
-        etcd.kill()
-        etcd.wipe()
-        etcd.start()
+        etcd.begin_anew()
         etcd.guard("reader", SECRET, ALLOWED.key)
         failures: list[Unreachable] = []
         while len(failures) < 5:

@@ -49,7 +49,6 @@ LOST_SECONDS = 5.0
 PEACE = 2.2 * HEARTBEAT
 """Seconds between two rounds: a daemon that was never well for two heartbeats backs off longer and longer."""
 
-
 MEMORY_BYTES = 256 << 20
 """What no daemon may need here, with all its readers: three times what the hungriest one did."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from typing import Any
 
 import aiohttp
 import orjson
 
+from tests.calls import key_value
 from tests.reliability.history import Record
 
 EVERYTHING = b64encode(b"\0").decode()
@@ -59,11 +60,4 @@ async def read_everything(
 
 def record(kv: dict[str, Any]) -> Record:
     """A record, from etcd's JSON."""
-    return Record(
-        b64decode(kv["key"]),
-        b64decode(kv.get("value", "")),
-        int(kv["create_revision"]),
-        int(kv["mod_revision"]),
-        int(kv["version"]),
-        int(kv.get("lease", 0)),
-    )
+    return Record(*key_value(kv))

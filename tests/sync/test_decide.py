@@ -25,6 +25,7 @@ from syncd.sync.decide import (
 )
 from syncd.sync.repeats import PAUSE, Repeats
 from syncd.sync.revisions import Disordered
+from tests.dice import Upper
 
 URL = "http://127.0.0.1:2379"
 HEARTBEAT = 5.0
@@ -113,17 +114,9 @@ def test_catching_up_is_allowed_at_least_a_moment() -> None:
     assert catch_up_allowance(10.0) == 20.0
 
 
-class _Upper(random.Random):
-    """Always draws the upper bound."""
-
-    def uniform(self, a: float, b: float) -> float:
-        assert a == 0
-        return b
-
-
 def test_the_limit_doubles_up_to_the_cap() -> None:
     """0.1 s, 0.2 s, … and at most half a minute, however long etcd is away."""
-    backoff = Backoff(_Upper(), HEARTBEAT)
+    backoff = Backoff(Upper(), HEARTBEAT)
     limits = [backoff.failed() for _ in range(2_000)]
     assert limits[0] == FIRST
     assert all(b == min(2 * a, CAP) for a, b in pairwise(limits))
@@ -142,7 +135,7 @@ def test_the_limit_doubles_up_to_the_cap() -> None:
 )
 def test_only_a_healthy_while_makes_the_next_failure_the_first(told: list[float], pause: float) -> None:
     """After three failures."""
-    backoff = Backoff(_Upper(), HEARTBEAT)
+    backoff = Backoff(Upper(), HEARTBEAT)
     for _ in range(3):
         backoff.failed()
     for now in told:
@@ -152,7 +145,7 @@ def test_only_a_healthy_while_makes_the_next_failure_the_first(told: list[float]
 
 def test_health_is_counted_from_the_last_failure_on() -> None:
     """Two short healthy times do not make a long one."""
-    backoff = Backoff(_Upper(), HEARTBEAT)
+    backoff = Backoff(Upper(), HEARTBEAT)
     for turn in range(5):
         backoff.healthy(turn * HEALTHY)
         backoff.healthy((turn + 0.9) * HEALTHY)

@@ -87,9 +87,7 @@ async def test_a_wiped_etcd_is_a_new_epoch(etcd: Etcd) -> None:
     async with mirrored(etcd.endpoint) as range_:
         await range_.until_live()
         first = range_.store.epoch
-        etcd.kill()
-        etcd.wipe()
-        etcd.start()
+        etcd.begin_anew()
         etcd.put("/a/same", "1")
         etcd.put("/a/new", "1")
         await range_.until(lambda: range_.store.epoch != first)
@@ -114,9 +112,7 @@ async def test_a_wiped_etcd_that_was_filled_past_the_revision_held_is_a_new_epoc
         await range_.until_live()
         first, held = range_.store.epoch, range_.store.revision
         proxy.refuse()
-        etcd.kill()
-        etcd.wipe()
-        etcd.start()
+        etcd.begin_anew()
         etcd.txn_put([(f"/b/{i}", "new") for i in range(held + 20)], ops=1)
         proxy.let_through()
         await range_.until(lambda: range_.store.epoch != first)
@@ -131,9 +127,7 @@ async def test_linearizable_is_refused_by_another_history(etcd: Etcd) -> None:
         assert await range_.mirror.etcd_revision() == etcd.revision()
         assert range_.running
         range_.running.cancel()  # nothing but the question finds out
-        etcd.kill()
-        etcd.wipe()
-        etcd.start()
+        etcd.begin_anew()
 
         async def ask() -> int:
             while True:
@@ -150,9 +144,7 @@ async def test_another_cluster_is_a_new_epoch(etcd: Etcd) -> None:
     async with mirrored(etcd.endpoint) as range_:
         await range_.until_live()
         first = range_.store.epoch
-        etcd.kill()
-        etcd.wipe(new_cluster_id=True)
-        etcd.start()
+        etcd.begin_anew(new_cluster_id=True)
         etcd.txn_put([("/a/other", f"{i}") for i in range(20)], ops=1)
         await range_.until(lambda: range_.store.epoch != first)
         await range_.agrees_with(etcd)
@@ -379,9 +371,7 @@ async def test_another_history_is_found_even_when_its_past_was_compacted(etcd: E
         await range_.until_live()
         first, held = range_.store.epoch, range_.store.revision
         proxy.refuse()
-        etcd.kill()
-        etcd.wipe()
-        etcd.start()
+        etcd.begin_anew()
         etcd.txn_put([(f"/a/{i}", "new") for i in range(5)], ops=1)
         etcd.txn_put([(f"/b/{i}", "new") for i in range(held + 20)], ops=1)
         etcd.compact(etcd.revision())

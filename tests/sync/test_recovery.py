@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from syncd import gateway
@@ -12,6 +10,7 @@ from syncd.sync.backoff import FIRST, HEALTHY_AFTER
 from syncd.sync.decide import OtherHistory, Overtaken
 from syncd.sync.recovery import Plan, Recovery
 from syncd.sync.turns import SPREAD_LEAST, Turns
+from tests.dice import Upper
 
 URL = "http://etcd.example"
 HEARTBEAT = 5.0
@@ -22,14 +21,6 @@ SLOW = Overtaken("slow")
 OTHER = OtherHistory("restored")
 TOKEN = gateway.Unauthenticated(URL, 16, "invalid auth token")
 DENIED = gateway.PermissionDenied(URL, 7, "permission denied")
-
-
-class _Upper(random.Random):
-    """Always draws the upper bound."""
-
-    def uniform(self, a: float, b: float) -> float:
-        assert a == 0
-        return b
 
 
 def resume(reason: str, pause: float) -> Plan:
@@ -119,7 +110,7 @@ READ: Step = ("read", None)
 )
 def test_after_each_failure(dialogue: list[Step]) -> None:
     """A failure, and what is to be done."""
-    draw, now = _Upper(), 0.0
+    draw, now = Upper(), 0.0
     recovery = Recovery(draw, HEARTBEAT, Turns(draw))
     recovery.read()
     for said, plan in dialogue:
@@ -138,7 +129,7 @@ def test_after_each_failure(dialogue: list[Step]) -> None:
 
 def test_the_first_read_stays_the_first() -> None:
     """Nothing is held, whatever happens on the way; and as nobody is served, it does not wait its turn."""
-    draw = _Upper()
+    draw = Upper()
     recovery = Recovery(draw, HEARTBEAT, Turns(draw))
     assert recovery.reread == "initial"
     for turn, error in enumerate((DEAD, GONE, OTHER, SLOW)):

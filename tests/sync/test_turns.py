@@ -8,14 +8,7 @@ from heapq import heapify, heappop, heappush
 import pytest
 
 from syncd.sync.turns import QUICK, RELENT, SPREAD_LEAST, SPREAD_MOST, WIDEN, Turns
-
-
-class _Upper(random.Random):
-    """Always draws the upper bound."""
-
-    def uniform(self, a: float, b: float) -> float:
-        """The upper bound."""
-        return b
+from tests.dice import Upper
 
 
 @pytest.mark.parametrize(
@@ -29,7 +22,7 @@ class _Upper(random.Random):
 )
 def test_rereads_are_spread(took: float, pause: float) -> None:
     """Over twenty times what one takes; two seconds at least, a quarter of a minute at most."""
-    assert Turns(_Upper()).needed(took) == pause
+    assert Turns(Upper()).needed(took) == pause
     assert all(0 <= Turns(random.Random(seed)).needed(took) <= pause for seed in range(20))
 
 
@@ -48,7 +41,7 @@ def test_rereads_are_spread(took: float, pause: float) -> None:
 )
 def test_etcd_is_listened_to(usual: list[float], took: float, quiet: bool) -> None:
     """It is busy when reading one key takes far longer than usual, and longer than any computer may take."""
-    turns = Turns(_Upper())
+    turns = Turns(Upper())
     for seen in usual:
         turns.usual(seen)
     assert (turns.listened(took) is None) is quiet
@@ -56,13 +49,13 @@ def test_etcd_is_listened_to(usual: list[float], took: float, quiet: bool) -> No
 
 def test_a_long_road_is_no_busy_etcd() -> None:
     """Connecting takes long there, too, and etcd has no part in that; also before anything else is known."""
-    assert Turns(_Upper()).listened(0.5, road=0.2) is None
-    assert Turns(_Upper()).listened(0.9, road=0.2) is not None
+    assert Turns(Upper()).listened(0.5, road=0.2) is None
+    assert Turns(Upper()).listened(0.9, road=0.2) is not None
 
 
 def test_a_busy_etcd_is_asked_less_and_less_often() -> None:
     """The waits grow from two seconds to fifteen; after a read, they begin anew."""
-    turns = Turns(_Upper())
+    turns = Turns(Upper())
     pauses = [turns.listened(10.0) for _ in range(10)]
     assert pauses == [min(SPREAD_LEAST * WIDEN**i, SPREAD_MOST) for i in range(10)]
     turns.taken()
@@ -71,14 +64,14 @@ def test_a_busy_etcd_is_asked_less_and_less_often() -> None:
 
 def test_the_waits_grow_from_where_they_began() -> None:
     """A range that takes long to read was spread over more than two seconds at first."""
-    turns = Turns(_Upper())
+    turns = Turns(Upper())
     assert turns.needed(0.5) == 10.0
     assert turns.listened(10.0) == 10.0 * WIDEN
 
 
 def test_an_etcd_that_is_always_slow_is_read_in_the_end() -> None:
     """Each time, a little more counts as quick."""
-    turns = Turns(_Upper())
+    turns = Turns(Upper())
     turns.usual(0.001)
     waits = 0
     while turns.listened(0.5) is not None:
