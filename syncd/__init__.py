@@ -10,12 +10,14 @@ The map of the house. Data flows one way, and each stage knows only what stands 
     sync      one full read, then one watch: when to resume, re-read, back off
     store     keys, revisions, history, readers' cursors: pure, without I/O or clock
     serve     the Unix socket and the local API
+    diagnosis why etcd does not let syncd in, and what helps
     daemon    puts the parts together; signals, logging
     client    the local API from the reader's side
     cli       the commands
 
 Beside them stand the values that cross borders: `keyrange` (which keys), `records` (what a key
-holds, what happened to it), `status` (how a range is doing) and `errors` (the root of all errors).
+holds, what happened to it), `status` (how a range is doing), `findings` (what a look at the way to etcd
+found) and `errors` (the root of all errors).
 """
 
 __version__ = "0.1.0"

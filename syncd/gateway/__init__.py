@@ -16,6 +16,8 @@ errors       the tree of errors, from every shape that etcd gives them  (pure)
 from syncd.gateway.client import Gateway
 from syncd.gateway.errors import (
     AnswerTooLong,
+    CertificateRefused,
+    CommonNameRefused,
     Compacted,
     CredentialsUnusable,
     EtcdError,
@@ -28,12 +30,16 @@ from syncd.gateway.errors import (
     Unauthenticated,
     Unavailable,
     Unreachable,
+    Untrusted,
+    WrongPassword,
 )
 from syncd.gateway.messages import Header, Page, WatchEvent, WatchResult
 from syncd.gateway.watch import WatchStream
 
 __all__ = [
     "AnswerTooLong",
+    "CertificateRefused",
+    "CommonNameRefused",
     "Compacted",
     "CredentialsUnusable",
     "EtcdError",
@@ -49,7 +55,9 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unreachable",
+    "Untrusted",
     "WatchEvent",
     "WatchResult",
     "WatchStream",
+    "WrongPassword",
 ]

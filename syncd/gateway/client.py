@@ -20,7 +20,7 @@ from syncd.gateway.auth import Tokens
 from syncd.gateway.credentials import Credentials
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import (
-    CredentialsUnusable,
+    CertificateRefused,
     EtcdError,
     GatewayError,
     MalformedAnswer,
@@ -31,6 +31,7 @@ from syncd.gateway.errors import (
     Unavailable,
     Unreachable,
     Untrusted,
+    WrongPassword,
 )
 from syncd.gateway.identity import Identity
 from syncd.gateway.messages import (
@@ -48,7 +49,7 @@ from syncd.gateway.transport import BODY_LIMIT, Transport, translated
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
 
-FAULTS = (Unreachable, Untrusted, NoGateway, Unavailable, MalformedAnswer)
+FAULTS = (Unreachable, Untrusted, CertificateRefused, NoGateway, Unavailable, MalformedAnswer)
 """What is the endpoint's fault, so that another one may do better. All other errors are etcd's answer."""
 
 Answer = TypeVar("Answer", Page, Sample)
@@ -286,9 +287,7 @@ class Gateway:
             answer = await self._transport.call(url, prefix + "/auth/authenticate", body, {})
         except EtcdError as error:
             if "authentication failed" in str(error):
-                raise CredentialsUnusable(
-                    url, f"etcd refuses the password of user {self._etcd.user!r}"
-                ) from error
+                raise WrongPassword(url, f"etcd refuses the password of user {self._etcd.user!r}") from error
             raise
         token = decode(url, _auth, answer).token
         if not (token and token.isascii() and token.isprintable()):

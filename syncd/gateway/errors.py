@@ -6,7 +6,10 @@
     ├── MalformedAnswer      what came back is not what a gateway says
     ├── NoGateway            something answers there, but it is not etcd's gateway
     ├── CredentialsUnusable  the certificates, key or password of the configuration cannot be used
-    │   └── Untrusted        … or this endpoint's certificate: another's may be good
+    │   ├── Untrusted           … or this endpoint's certificate: another's may be good
+    │   ├── CertificateRefused  … or etcd demands a certificate, or refuses ours
+    │   ├── CommonNameRefused   … or its gateway does, as the certificate has a name
+    │   └── WrongPassword
     └── EtcdError            etcd answered with an error of its own (gRPC code and message)
         ├── Compacted        the revision asked for is gone
         ├── FutureRevision   the revision asked for is not there yet: another history, or a lagging member
@@ -79,6 +82,18 @@ class CredentialsUnusable(GatewayError):
 
 class Untrusted(CredentialsUnusable):
     """The endpoint shows a certificate that is expired, or for other names, or not from the configured CA."""
+
+
+class CertificateRefused(CredentialsUnusable):
+    """The endpoint ends the handshake with an alert: it demands a client certificate, or refuses ours."""
+
+
+class CommonNameRefused(CredentialsUnusable):
+    """The gateway refuses a client certificate with a CommonName while etcd's authentication is on."""
+
+
+class WrongPassword(CredentialsUnusable):
+    """etcd knows no such user, or that is not its password."""
 
 
 class EtcdError(GatewayError):
@@ -191,7 +206,7 @@ def unary_error(endpoint: str, path: str, status: int, body: bytes) -> GatewayEr
         return NoGateway(endpoint, f"{path}: HTTP 404 {text!r}: there is no etcd gateway at this path")
     if "CommonName of client sending a request" in text:
         # Plain text, not JSON; the gateway refuses a certificate with a CN when auth is on.
-        return CredentialsUnusable(
+        return CommonNameRefused(
             endpoint,
             f"the client certificate has a CommonName, which the gateway refuses while etcd's "
             f"authentication is on; use a certificate without a CN ({text})",

@@ -17,6 +17,7 @@ from syncd.config import Etcd
 from syncd.gateway.credentials import Credentials
 from syncd.gateway.errors import (
     AnswerTooLong,
+    CertificateRefused,
     Code,
     MalformedAnswer,
     NoAnswer,
@@ -168,13 +169,33 @@ def translated(url: str, late: str) -> Iterator[None]:
     except aiohttp.ClientConnectorCertificateError as error:
         raise Untrusted(url, f"etcd's certificate is not trusted: {error}") from error
     except aiohttp.ClientConnectorError as error:
+        if tls := _tls_error(error):
+            raise _tls_failure(url, tls) from error
         # aiohttp's and asyncio's own texts repeat the address, and hide the cause behind it.
         number, text = error.os_error.errno, error.os_error.strerror
         reason = os.strerror(number) if number and number > 0 else text or str(error.os_error)
+        reason = reason or "it was cut in the TLS handshake"  # asyncio's own error for that is empty
         raise Unreachable(url, f"no connection: {reason}") from error
     except (aiohttp.ClientConnectionError, OSError) as error:
+        if tls := _tls_error(error):
+            raise _tls_failure(url, tls) from error
         raise Unreachable(url, str(error) or type(error).__name__) from error
     except aiohttp.ClientPayloadError as error:
         raise Unreachable(url, f"the connection was cut in the middle of an answer: {error}") from error
     except (aiohttp.ClientError, ValueError) as error:
         raise MalformedAnswer(url, f"not HTTP as expected: {type(error).__name__}: {error}") from error
+
+
+def _tls_error(error: BaseException) -> ssl.SSLError | None:
+    """What TLS said, where aiohttp wraps it."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error.__cause__
+    return next((each for each in (cause, error) if isinstance(each, ssl.SSLError)), None)
+
+
+def _tls_failure(url: str, error: ssl.SSLError) -> CertificateRefused | Unreachable:
+    """An alert about certificates is etcd's refusal of ours: the only one that we show."""
+    reason = error.reason or str(error)
+    if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")):
+        said = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
+        return CertificateRefused(url, f"etcd demands a client certificate, or refuses ours: {said}")
+    return Unreachable(url, f"no TLS: {reason.replace('_', ' ').lower()}")

@@ -7,9 +7,9 @@ from signal import SIGHUP
 
 import pytest
 
+from tests.certificates import Authority
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
-from tests.gateway.certificates import Authority
 from tests.serve.local import target, wait_until
 
 FIRST, SECOND = "swordfish-1", "swordfish-2"

@@ -21,8 +21,8 @@ from syncd.gateway import (
 )
 from syncd.gateway.credentials import Credentials
 from syncd.keyrange import prefix_range
+from tests.certificates import SERVER, Authority, Issued
 from tests.etcd import Etcd
-from tests.gateway.certificates import SERVER, Authority, Issued
 from tests.gateway.conftest import Connect
 
 KEYS = prefix_range(b"/")

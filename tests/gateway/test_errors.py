@@ -8,8 +8,8 @@ import pytest
 
 from syncd.errors import SyncdError
 from syncd.gateway.errors import (
+    CommonNameRefused,
     Compacted,
-    CredentialsUnusable,
     EtcdError,
     FutureRevision,
     GatewayError,
@@ -119,7 +119,7 @@ def test_an_error_in_a_stream_becomes_its_class(
         (
             400,
             b"CommonName of client sending a request against gateway will be ignored",
-            CredentialsUnusable,
+            CommonNameRefused,
         ),
         (400, b"<html>The plain HTTP request was sent to HTTPS port</html>", MalformedAnswer),
         (301, b"", MalformedAnswer),

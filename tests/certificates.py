@@ -1,4 +1,4 @@
-"""Throw-away certificates."""
+"""Throw-away certificates, good ones and bad ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
+HOUR = timedelta(hours=1)
+
 
 @dataclass
 class Issued:
@@ -25,14 +27,19 @@ class Issued:
 
 
 class Authority:
-    """A certificate authority that writes into `directory`; `file` is its own certificate."""
+    """A certificate authority that writes into `directory`; `file` is its own certificate.
 
-    def __init__(self, directory: Path, name: str = "authority") -> None:
+    Certificates count from `since` to `until`, measured from now: an hour each way unless told otherwise.
+    """
+
+    def __init__(
+        self, directory: Path, name: str = "authority", *, since: timedelta = -HOUR, until: timedelta = HOUR
+    ) -> None:
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         own = (
-            _builder(self._name, self._name, self._key.public_key())
+            _builder(self._name, self._name, self._key.public_key(), since, until)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
@@ -47,20 +54,22 @@ class Authority:
         usages: Sequence[x509.ObjectIdentifier] = (SERVER, CLIENT),
         common_name: str = "",
         passphrase: bytes | None = None,
+        since: timedelta = -HOUR,
+        until: timedelta = HOUR,
     ) -> Issued:
-        """Sign a certificate for `names` (addresses or host names)."""
+        """Sign a certificate for `names` (addresses or host names); no `usages` leave it without a list."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
             if common_name
             else [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tests")]
         )
-        certificate = (
-            _builder(subject, self._name, key.public_key())
-            .add_extension(x509.SubjectAlternativeName([_name(name) for name in names]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
-            .sign(self._key, hashes.SHA256())
+        builder = _builder(subject, self._name, key.public_key(), since, until).add_extension(
+            x509.SubjectAlternativeName([_name(name) for name in names]), critical=False
         )
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         issued = Issued(self._directory / f"{file}.pem", self._directory / f"{file}.key")
         issued.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         issued.key.write_bytes(
@@ -72,17 +81,18 @@ class Authority:
                 else serialization.NoEncryption(),
             )
         )
+        issued.key.chmod(0o600)
         return issued
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, since: timedelta, until: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now + since)
+        .not_valid_after(now + until)
     )
 
 
