@@ -143,7 +143,7 @@ def test_what_is_not_etcds_error_is_called_what_it_is(
     error = unary_error(URL, "/v3/kv/range", status, body)
     assert type(error) is kind
     assert error.endpoint == URL
-    assert str(status) in str(error) or kind is CredentialsUnusable
+    assert str(status) in str(error) or kind is CommonNameRefused
     assert len(str(error)) < 600
 
 
@@ -173,7 +173,7 @@ def test_etcd_ending_a_watch_is_an_error(reason: str, kind: type[EtcdError]) -> 
 
 def test_all_errors_have_one_root() -> None:
     """Whoever catches GatewayError has them all, and each names its endpoint first."""
-    for kind in (Unreachable, MalformedAnswer, NoGateway, CredentialsUnusable):
+    for kind in (Unreachable, MalformedAnswer, NoGateway, CommonNameRefused):
         error = kind(URL, "it went wrong")
         assert isinstance(error, GatewayError)
         assert isinstance(error, SyncdError)
