@@ -25,6 +25,7 @@ Facts about shapes and texts: gateway.md, seen on 3.3.25 to 3.5.30.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal
 
 import msgspec
 
@@ -60,8 +61,17 @@ class GatewayError(SyncdError):
         self.message = message
 
 
+Why = Literal["unresolved", "refused", "late", "no route", "no tls", "lost"]
+"""Why there is no connection: no address for the name, nobody listens, nothing came back, there is no way, no
+handshake; or there was one."""
+
+
 class Unreachable(GatewayError):
     """There is no connection, it was lost, or no answer came in time."""
+
+    def __init__(self, endpoint: str, message: str, why: Why = "lost") -> None:
+        super().__init__(endpoint, message)
+        self.why = why
 
 
 class NoAnswer(Unreachable):
@@ -81,7 +91,14 @@ class CredentialsUnusable(GatewayError):
 
 
 class Untrusted(CredentialsUnusable):
-    """The endpoint shows a certificate that is expired, or for other names, or not from the configured CA."""
+    """The endpoint shows a certificate that is expired, or for other names, or not from the configured CA.
+
+    `verify_code`: which of these, as one of OpenSSL's X509_V_ERR_….
+    """
+
+    def __init__(self, endpoint: str, message: str, verify_code: int) -> None:
+        super().__init__(endpoint, message)
+        self.verify_code = verify_code
 
 
 class CertificateRefused(CredentialsUnusable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from syncd.gateway.errors import (
     NoAnswer,
     Unreachable,
     Untrusted,
+    Why,
     unary_error,
 )
 
@@ -35,6 +37,14 @@ SLOWEST = 8 << 10
 
 READ_BUFFER = 1 << 20
 """Bytes read ahead before the socket is left to wait; aiohttp's 64 KiB would make a page many wake-ups."""
+
+_WHY: dict[int, Why] = {
+    errno.ECONNREFUSED: "refused",
+    errno.ETIMEDOUT: "late",
+    errno.EHOSTUNREACH: "no route",
+    errno.ENETUNREACH: "no route",
+    errno.EADDRNOTAVAIL: "no route",
+}
 
 
 class _Request(aiohttp.ClientRequest):
@@ -163,11 +173,14 @@ def translated(url: str, late: str) -> Iterator[None]:
     try:
         yield
     except aiohttp.ConnectionTimeoutError as error:
-        raise Unreachable(url, "no connection in time") from error
+        raise Unreachable(url, "no connection in time", "late") from error
     except TimeoutError as error:
         raise NoAnswer(url, late) from error
     except aiohttp.ClientConnectorCertificateError as error:
-        raise Untrusted(url, f"etcd's certificate is not trusted: {error}") from error
+        code = getattr(error.certificate_error, "verify_code", 0)
+        raise Untrusted(url, f"etcd's certificate is not trusted: {error}", code) from error
+    except aiohttp.ClientConnectorDNSError as error:
+        raise Unreachable(url, f"no connection: {error.os_error}", "unresolved") from error
     except aiohttp.ClientConnectorError as error:
         if tls := _tls_error(error):
             raise _tls_failure(url, tls) from error
@@ -175,7 +188,7 @@ def translated(url: str, late: str) -> Iterator[None]:
         number, text = error.os_error.errno, error.os_error.strerror
         reason = os.strerror(number) if number and number > 0 else text or str(error.os_error)
         reason = reason or "it was cut in the TLS handshake"  # asyncio's own error for that is empty
-        raise Unreachable(url, f"no connection: {reason}") from error
+        raise Unreachable(url, f"no connection: {reason}", _WHY.get(number or 0, "lost")) from error
     except (aiohttp.ClientConnectionError, OSError) as error:
         if tls := _tls_error(error):
             raise _tls_failure(url, tls) from error
@@ -198,4 +211,4 @@ def _tls_failure(url: str, error: ssl.SSLError) -> CertificateRefused | Unreacha
     if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")):
         said = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
         return CertificateRefused(url, f"etcd demands a client certificate, or refuses ours: {said}")
-    return Unreachable(url, f"no TLS: {reason.replace('_', ' ').lower()}")
+    return Unreachable(url, f"no TLS: {reason.replace('_', ' ').lower()}", "no tls")
