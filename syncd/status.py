@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from syncd.findings import Finding
+
 State = Literal["cold", "warm", "live", "stale"]
 STATES: tuple[State, ...] = ("cold", "warm", "live", "stale")
 
@@ -94,3 +96,25 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     current: bool
     failures: int
     quarantine: Quarantine | None = None
+
+
+class CertificateStatus(msgspec.Struct, frozen=True):
+    """A certificate on the way to etcd, and the moment (RFC 3339, UTC) when it ends.
+
+    `ca` and `client` are from the configured file `source`, `server` is what the endpoint at the URL `source`
+    showed last. `expires_in_seconds` is negative once it has expired.
+    """
+
+    role: Literal["ca", "client", "server"]
+    source: str
+    subject: str
+    not_after: str
+    expires_in_seconds: int
+
+
+class EtcdStatus(msgspec.Struct, frozen=True):
+    """The way to etcd: its endpoints, the certificates on it, and what is not well there."""
+
+    endpoints: tuple[EndpointStatus, ...]
+    certificates: tuple[CertificateStatus, ...] = ()
+    findings: tuple[Finding, ...] = ()

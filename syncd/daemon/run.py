@@ -21,7 +21,7 @@ from syncd.errors import SyncdError
 from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.serve import Context, Server, Sources, bound
-from syncd.status import EndpointStatus, Quarantine, RangeStatus
+from syncd.status import EndpointStatus, EtcdStatus, Quarantine, RangeStatus
 from syncd.sync import Clocks, Mirror
 
 log = structlog.get_logger("syncd")
@@ -64,7 +64,7 @@ class _Daemon:
             mirrors = [Mirror(keys, gateway, settings, clocks, draw) for keys in settings.ranges]
             context = Context(
                 sources=Sources(mirrors),
-                endpoints=lambda: _endpoints(gateway.endpoints, loop.time()),
+                etcd=lambda: EtcdStatus(_endpoints(gateway.endpoints, loop.time())),
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),
@@ -143,8 +143,8 @@ def _boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _endpoints(endpoints: Endpoints, now: float) -> list[EndpointStatus]:
-    return [
+def _endpoints(endpoints: Endpoints, now: float) -> tuple[EndpointStatus, ...]:
+    return tuple(
         EndpointStatus(
             url=endpoint.url,
             version=endpoint.version,
@@ -153,7 +153,7 @@ def _endpoints(endpoints: Endpoints, now: float) -> list[EndpointStatus]:
             quarantine=_quarantine(endpoint, now),
         )
         for endpoint in endpoints
-    ]
+    )
 
 
 def _quarantine(endpoint: Endpoint, now: float) -> Quarantine | None:

@@ -25,7 +25,7 @@ async def status(request: web.Request) -> web.Response:
         "uptime_seconds": round(context.clock() - context.started, 3),
         "pid": os.getpid(),
         "readers": context.readers,
-        "etcd": {"endpoints": msgspec.to_builtins(context.endpoints())},
+        "etcd": msgspec.to_builtins(context.etcd()),
         "ranges": [_range(source.status()) for source in context.sources],
     }
     return web.Response(
@@ -41,8 +41,9 @@ async def healthz(request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Every range has something to serve."""
-    for source in Context.of(request).sources:
-        must_be_ready(source)
+    context = Context.of(request)
+    for source in context.sources:
+        must_be_ready(context, source)
     return web.Response(text="ready\n")
 
 

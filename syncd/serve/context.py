@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from syncd.keyrange import KeyRange
 from syncd.serve.encode import BatchLines, BlockLines
 from syncd.serve.source import Source, Sources
-from syncd.status import EndpointStatus
+from syncd.status import EtcdStatus
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Context:
     """The server's own state, and where its answers come from."""
 
     sources: Sources
-    endpoints: Callable[[], Sequence[EndpointStatus]]
+    etcd: Callable[[], EtcdStatus]
     clock: Callable[[], float]
     version: str
     started: float

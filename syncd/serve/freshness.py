@@ -6,6 +6,7 @@ import asyncio
 from math import ceil
 
 from syncd.errors import SyncdError
+from syncd.serve.context import Context
 from syncd.serve.errors import ApiError
 from syncd.serve.params import MAX_WAIT_MS, Params
 from syncd.serve.source import Source
@@ -13,7 +14,7 @@ from syncd.serve.source import Source
 DEFAULT_WAIT_MS = 5000
 
 
-async def require(source: Source, params: Params, least: int = 0) -> None:
+async def require(context: Context, source: Source, params: Params, least: int = 0) -> None:
     """Wait until `source` is at `least`, and as fresh as `params` demand; or not_ready, too_stale."""
     max_age_ms = params.optional_integer("max_age_ms")
     least = max(least, params.integer("min_revision", 0))
@@ -27,14 +28,14 @@ async def require(source: Source, params: Params, least: int = 0) -> None:
             if least:
                 await _reach(source, least)
     except TimeoutError as error:
-        must_be_ready(source)
+        must_be_ready(context, source)
         if unknown or least > source.store.revision:  # it may have come in that very moment
             raise ApiError(
                 "too_stale",
                 f"revision {'of etcd' if unknown else least} was not reached within {wait:g} s; "
                 f"{source.store.keys.name!r} is at {source.store.revision}",
             ) from error
-    must_be_ready(source)
+    must_be_ready(context, source)
     if max_age_ms is not None:
         _, age = source.freshness()
         if age is None or age * 1000 > max_age_ms:
@@ -45,8 +46,8 @@ async def require(source: Source, params: Params, least: int = 0) -> None:
             )
 
 
-def must_be_ready(source: Source) -> None:
-    """ApiError not_ready, with the reason, while there is nothing to serve."""
+def must_be_ready(context: Context, source: Source) -> None:
+    """ApiError not_ready, with the reason and the cure if it is known, while there is nothing to serve."""
     if source.store.ready:
         return
     status = source.status()
@@ -56,6 +57,11 @@ def must_be_ready(source: Source) -> None:
         reason = f"the first read is at {status.syncing.keys} of {status.syncing.count} keys"
     else:
         reason = "the first read has just begun"
+    errors = [found for found in context.etcd().findings if found.level == "error"]
+    if errors:
+        # One is enough to begin with; the status has them all.
+        cure = " ".join(errors[0].cure.split())
+        reason = f"{reason}; {errors[0].code}, {errors[0].subject}: {errors[0].seen}; cure: {cure}"
     raise ApiError("not_ready", f"nothing of {status.range!r} was read yet: {reason}")
 
 

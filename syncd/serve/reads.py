@@ -24,8 +24,9 @@ async def value(request: web.Request) -> web.Response:
     """One key: its value's bytes, or with `Accept: application/json` the whole record."""
     params = Params(request.rel_url.raw_query_string, (*READ, *KEY))
     key = params.key()
-    source = Context.of(request).source(request, KeyRange(key))
-    await require(source, params)
+    context = Context.of(request)
+    source = context.source(request, KeyRange(key))
+    await require(context, source, params)
     record = source.store.get(key)
     if record is None:
         raise ApiError("not_found", f"no such key: {key.decode('utf-8', 'backslashreplace')!r}")
@@ -52,7 +53,7 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
     keys_only = params.flag("keys_only")
     context = Context.of(request)
     source = context.source(request, keys)
-    await require(source, params)
+    await require(context, source, params)
     fields = headers(source)
     fields["ETag"] = etag = _etag(source, source.store.changed_revision)
     if _matches(request, etag):

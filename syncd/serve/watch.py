@@ -48,7 +48,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
         revision = epoch = None  # a browser that comes back sends its Last-Event-ID, too
     context = Context.of(request)
     source = context.source(request, selection.keys)
-    await _reach(source, params, revision, epoch)
+    await _reach(context, source, params, revision, epoch)
     if context.readers >= MAX_READERS:
         raise ApiError("overloaded", f"{context.readers} watches are open, that is the limit; share one")
     # No gap and no overlap, and what the headers say: all of it is taken at one moment.
@@ -72,13 +72,15 @@ async def watch(request: web.Request) -> web.StreamResponse:
         context.readers -= 1
 
 
-async def _reach(source: Source, params: Params, revision: int | None, epoch: str | None) -> None:
+async def _reach(
+    context: Context, source: Source, params: Params, revision: int | None, epoch: str | None
+) -> None:
     """Be fresh enough; a reader may have seen more, through its own writes, but only for a moment."""
     if revision is None or epoch not in (None, source.store.epoch):
-        await require(source, params)
+        await require(context, source, params)
         return
     try:
-        await require(source, params, revision)
+        await require(context, source, params, revision)
     except ApiError as error:
         if source.store.revision >= revision or error.code != "too_stale":
             raise

@@ -18,7 +18,7 @@ from syncd.errors import SyncdError
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Batch, Event, Record
 from syncd.serve import Context, Server, Sources, bound
-from syncd.status import Counters, EndpointStatus, HistoryStatus, RangeStatus, State, Syncing
+from syncd.status import Counters, EndpointStatus, EtcdStatus, HistoryStatus, RangeStatus, State, Syncing
 from syncd.store import Store
 from tests.serve.local import SECONDS, Answer, Stream, ask, target, wait_until
 
@@ -132,11 +132,12 @@ class Stand:
         self.loop.set_exception_handler(lambda _, context: self.accidents.append(context))
         self.context = Context(
             sources=Sources(self.kept),
-            endpoints=lambda: [EndpointStatus("http://etcd", "3.5.16", current=True, failures=0)],
+            etcd=lambda: self.etcd,
             clock=self.clock,
             version="1.2.3",
             started=self.clock(),
         )
+        self.etcd = EtcdStatus((EndpointStatus("http://etcd", "3.5.16", current=True, failures=0),))
         self._closed = asyncio.Event()
 
     @property

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from syncd.findings import Finding
 from syncd.keyrange import KeyRange, prefix_range
-from syncd.status import Syncing
+from syncd.status import EtcdStatus, Syncing
 from tests.serve.local import ask, raw, target, wait_until
 from tests.serve.stand import EPOCH, Kept, Stand, Unanswered, serving
 
@@ -371,3 +372,25 @@ def test_cold(syncing: Syncing | None, error: str | None, said: str) -> None:
         stand.on_loop(lambda: kept.fill({b"/a": b"1"}, 5))
         assert stand.ask("/v1/value?key=/a").status == 200
         assert stand.ask("/readyz").status == 200
+
+
+def test_cold_with_a_known_cause() -> None:
+    """The first error that was found is told with its cure, in one line; a warning is not the cause."""
+    kept = Kept(prefix_range(b"/"))
+    kept.error = "connection refused"
+    findings = (
+        Finding("clock.differs", "warning", "http://etcd", "5 s", cure="chronyc makestep"),
+        Finding(
+            "tcp.refused", "error", "http://etcd", "nobody listens", cure="start it:\n  systemctl start etcd"
+        ),
+        Finding("range.failed", "error", "/", "nothing was read", cure="wait"),
+    )
+    with serving(kept) as stand:
+        stand.etcd = EtcdStatus((), findings=findings)
+        for call in ("/v1/value?key=/a", "/v1/snapshot?prefix=/", "/v1/watch?prefix=/", "/readyz"):
+            assert stand.ask(call).error["message"] == (
+                "nothing of '/' was read yet: connection refused; "
+                "tcp.refused, http://etcd: nobody listens; cure: start it: systemctl start etcd"
+            ), call
+        stand.etcd = EtcdStatus((), findings=findings[:1])
+        assert stand.ask("/readyz").error["message"] == "nothing of '/' was read yet: connection refused"

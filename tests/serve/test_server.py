@@ -11,9 +11,10 @@ from http.client import parse_headers
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from syncd.findings import Finding
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.serve.server import MAX_LINE
-from syncd.status import Counters, Syncing
+from syncd.status import CertificateStatus, Counters, EtcdStatus, Syncing
 from tests.serve.local import ask, connected, raw, wait_until
 from tests.serve.stand import EPOCH, Kept, Stand, serving
 
@@ -39,6 +40,8 @@ def test_status(stand: Stand) -> None:
                     "quarantine": None,
                 }
             ],
+            "certificates": [],
+            "findings": [],
         },
         "ranges": [
             {
@@ -71,6 +74,35 @@ def test_status_of_a_read_under_way() -> None:
         assert status["ranges"][0]["syncing"] == {"keys": 5, "count": 20, "reason": "initial"}
         assert status["ranges"][0]["error"] == "lost"
         assert 1000 <= status["uptime_seconds"] < 1000 + 60
+
+
+def test_status_of_the_way_to_etcd(stand: Stand) -> None:
+    """Certificates and findings stand beside the endpoints, field by field."""
+    certificate = CertificateStatus("ca", "/etc/syncd/ca.pem", "our CA", "2026-01-02T03:04:05Z", -7)
+    finding = Finding("tls.ca_expired", "error", "/etc/syncd/ca.pem", "our CA", "it means", "do that")
+    stand.etcd = EtcdStatus((), (certificate,), (finding,))
+    assert stand.ask("/v1/status").json["etcd"] == {
+        "endpoints": [],
+        "certificates": [
+            {
+                "role": "ca",
+                "source": "/etc/syncd/ca.pem",
+                "subject": "our CA",
+                "not_after": "2026-01-02T03:04:05Z",
+                "expires_in_seconds": -7,
+            }
+        ],
+        "findings": [
+            {
+                "code": "tls.ca_expired",
+                "level": "error",
+                "subject": "/etc/syncd/ca.pem",
+                "seen": "our CA",
+                "means": "it means",
+                "cure": "do that",
+            }
+        ],
+    }
 
 
 def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
