@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from math import inf
@@ -98,6 +98,18 @@ class Gateway:
         """Read certificates and password again; raises CredentialsUnusable and then keeps the old ones."""
         self._credentials.reload()
         self._tokens.retry()
+
+    @property
+    def shown(self) -> Mapping[str, bytes]:
+        """The certificates that endpoints showed last, in DER, by URL."""
+        return self._transport.shown.certificates
+
+    async def look_again(self, url: str) -> None:
+        """Connect to the endpoint at `url` once more: `shown` then has the certificate of now.
+
+        A failure is no reason to leave the endpoint: what is connected already goes on.
+        """
+        await self._transport.look_again(url)
 
     def avoid(self, url: str, reason: str = "avoided") -> None:
         """Go on with another endpoint than the one at `url`, if there is one; `reason` is for the status."""

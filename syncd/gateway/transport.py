@@ -27,6 +27,7 @@ from syncd.gateway.errors import (
     Why,
     unary_error,
 )
+from syncd.gateway.shown import Connector, Shown
 
 BODY_LIMIT = 256 << 20
 """Bytes of one unary answer. A page is sized far below it; this only bounds what a strange server can do."""
@@ -65,12 +66,13 @@ class Transport:
         self.timeouts = etcd.timeouts
         self.roads: dict[str, float] = {}
         """Seconds that the quickest connection to each endpoint took, TLS and all."""
+        self.shown = Shown(etcd.endpoints)
         self._credentials = credentials
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_start.append(self._connecting)
         trace.on_connection_create_end.append(self._connected)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=Connector(self.shown),
             # Deadlines are set per call; aiohttp's own total of 300 s would cut every watch.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=etcd.timeouts.connect),
             request_class=_Request,
@@ -100,9 +102,20 @@ class Transport:
 
     async def get(self, url: str, path: str) -> bytes | None:
         """GET `path`; None for anything but 200."""
+        return await self._get(self._session, url, path)
+
+    async def look_again(self, url: str) -> None:
+        """Connect once more, so that `shown` has the certificate of now; GatewayError as for a call."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect)
+        connector = Connector(self.shown, force_close=True)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            # Something is asked, too: in TLS 1.3, a refusal of our certificate comes only then.
+            await self._get(session, url, "/version")
+
+    async def _get(self, session: aiohttp.ClientSession, url: str, path: str) -> bytes | None:
         with translated(url, f"{path}: no answer within {self.timeouts.request:g} s"):
             async with asyncio.timeout(self.timeouts.request):
-                async with self._session.get(
+                async with session.get(
                     url + path,
                     allow_redirects=False,
                     ssl=self._ssl,
