@@ -39,3 +39,9 @@ def quoted(text: str) -> str:
     """`text` as it may stand in a message: in double quotes, on one line, and not endless."""
     short = text if len(text) <= 60 else text[:59] + "…"
     return f'"{short}"' if short.isprintable() else json.dumps(short)
+
+
+def shown(path: Path) -> str:
+    """`path` as it may stand in a message: whole, so that it can be found, and on one line."""
+    text = str(path)
+    return text if text.isprintable() else json.dumps(text)

@@ -1,0 +1,148 @@
+"""The files that a configuration names: read with care, and refused with what is wrong and what helps.
+
+Only regular files of bounded size are read, so that no pipe blocks and no device fills the memory. No message
+repeats anything that a file holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import shlex
+import stat
+from pathlib import Path
+
+from syncd.config.errors import shown
+
+FILE_BYTES = 1 << 20
+"""The largest file; all the authorities that a machine trusts are a quarter of it."""
+
+PASSWORD = "a file with nothing but the password"  # noqa: S105 - not one itself
+
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_OTHERS_MAY = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
+
+
+class Unusable(ValueError):
+    """A file cannot be used for what it is named for; the text is a sentence for people.
+
+    `code` is the one that a finding about it has (`syncd.diagnosis.catalogue`); `cure` says how to mend it,
+    with the command.
+    """
+
+    def __init__(self, code: str, path: Path, found: str, *, expected: str, cure: str) -> None:
+        super().__init__(f"{shown(path)} {found}; it should be {expected}")
+        self.code = code
+        self.path = path
+        self.cure = cure
+
+
+def read_file(path: Path, most: int = FILE_BYTES, *, expected: str = "a file") -> bytes:
+    """Return what the file holds, from 1 to `most` bytes; Unusable when it cannot be read, or is none.
+
+    `expected` tells in that error what the file should be.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe or a device could block or do harm
+            raise _not_a_file(path, expected)
+        with path.open("rb") as stream:
+            data = stream.read(most + 1)
+    except OSError as error:
+        raise _unreadable(path, error, expected) from error
+    if not data:
+        cure = f"write it again; since when it is empty: ls -l {in_shell(path)}"
+        raise Unusable("file.empty", path, "is empty", expected=expected, cure=cure)
+    if len(data) > most:
+        cure = f"name the right file; what this one is: ls -l {in_shell(path)}"
+        found = f"is larger than {most} bytes"
+        raise Unusable("file.wrong_kind", path, found, expected=expected, cure=cure)
+    return data
+
+
+def read_password(path: Path) -> str:
+    """Return the password that the file holds: its only line, without the line's end; Unusable otherwise."""
+    data = read_file(path, expected=PASSWORD)
+    cure = f'write the password alone into it: read -rs password; printf %s "$password" > {in_shell(path)}'
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:  # not named as the cause, for it quotes the file
+        raise Unusable("file.wrong_kind", path, "is not UTF-8", expected=PASSWORD, cure=cure) from None
+    password = text.removesuffix("\n").removesuffix("\r")
+    if not password:
+        raise Unusable("file.empty", path, "holds only an empty line", expected=PASSWORD, cure=cure)
+    if "\n" in password or "\r" in password:
+        raise Unusable("file.wrong_kind", path, "has more than one line", expected=PASSWORD, cure=cure)
+    return password
+
+
+def readable_by_others(path: Path) -> str | None:
+    """Return the mode, such as "0644", of a private file that is open to more than its owner and group.
+
+    None when all is well: the group may read it, for that is how syncd's own user gets at a file of root's,
+    but not write it. Unusable when it cannot be looked at.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise _unreadable(path, error, "a file") from error
+    return f"{mode:04o}" if mode & _OTHERS_MAY else None
+
+
+def in_shell(path: Path) -> str:
+    """Return the path as a word of a command for bash, on one line."""
+    text = str(path)
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = set(range(0x20, 0x7F)) - set(b"\\'")
+    return (
+        "$'" + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(text)) + "'"
+    )
+
+
+def _not_a_file(path: Path, expected: str) -> Unusable:
+    word = in_shell(path)
+    if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, raises nothing
+        found, cure = "is a directory", f"name a file in it: ls -l {word}"
+    else:
+        found, cure = (
+            "is a pipe, a device or a socket",
+            f"name a regular file; what this one is: ls -l {word}",
+        )
+    return Unusable("file.not_a_file", path, found, expected=expected, cure=cure)
+
+
+def _unreadable(path: Path, error: OSError, expected: str) -> Unusable:
+    reason = error.strerror or str(error)
+    if error.errno in _MISSING:
+        near = next((folder for folder in path.parents if os.path.isdir(folder)), path)  # noqa: PTH112 - as above
+        target = os.path.islink(path) and Path(os.path.realpath(path))  # noqa: PTH114 - as above
+        found = (
+            f"is a link to {shown(target)}, where nothing is: {reason}"
+            if target
+            else f"is not there: {reason}"
+        )
+        cure = f"put it there, or name another one; what there is: ls -l {in_shell(near)}"
+        return Unusable("file.missing", path, found, expected=expected, cure=cure)
+    if not isinstance(error, PermissionError):
+        found, cure = f"cannot be read: {reason}", f"look for the fault of the disk: cat {in_shell(path)}"
+        return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
+    # The file's own permissions may be well, and a directory on the way the one that is shut.
+    real = Path(os.path.realpath(path))
+    shut = next((folder for folder in reversed(real.parents) if not _may(folder, os.X_OK)), None)
+    found = f"cannot be read by {_user()}: " + (f"{shown(shut)} is shut to it" if shut else reason)
+    word, bit = in_shell(shut or real), "x" if shut else "r"
+    cure = f"let that user's group in: chgrp {os.getegid()} {word} && chmod g+{bit} {word}"
+    return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
+
+
+def _may(path: Path, access: int) -> bool:
+    return os.access(path, access, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _user() -> str:
+    uid = os.geteuid()
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
