@@ -63,18 +63,14 @@ def _bind(listener: socket.socket, path: Path, mode: int, group: str | None) -> 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    lock = path.with_name(path.name + ".lock")
-    try:
-        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise ListenError(f"serve.socket {path}: {lock.name} cannot be made: {error.strerror}") from error
+    file = open_lock(path)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(file, 20, 0).decode("ascii", "replace").strip()
+            pid = os.pread(file, 20, 0).decode("ascii", "replace").strip()
             raise ListenError(
-                f"serve.socket {path}: another syncd (pid {holder or 'unknown'}) serves there; "
+                f"serve.socket {path}: another syncd (pid {pid or 'unknown'}) serves there; "
                 "stop it, or give this one another socket"
             ) from error
         os.ftruncate(file, 0)
@@ -85,21 +81,65 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _remove_dead(path: Path) -> None:
+def lock_file(path: Path) -> Path:
+    """The file whose lock decides who serves at `path`."""
+    return path.with_name(path.name + ".lock")
+
+
+def open_lock(path: Path) -> int:
+    """Open the lock file, which is made if need be; its descriptor, not locked yet."""
+    lock = lock_file(path)
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ListenError(f"serve.socket {path}: {lock.name} cannot be made: {error.strerror}") from error
+
+
+def holder(path: Path) -> int | None:
+    """The pid of the syncd that serves at `path`, None when there is none that this process can see.
+
+    The kernel tells (proc_locks(5)): to try the lock would be in the way of a daemon that starts right now.
+    """
+    try:
+        file = lock_file(path).lstat()
+        locks = Path("/proc/locks").read_text()
+    except OSError:
+        return None
+    wanted = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    for line in locks.splitlines():
+        match line.split():
+            case [_, "FLOCK", _, "WRITE", pid, inode, *_] if inode == wanted:
+                return int(pid)
+    return None
+
+
+def left_behind(path: Path) -> bool:
+    """Whether there is the socket of a dead server at `path`; ListenError when there is anything else."""
     try:
         found = path.lstat()
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(found.st_mode):
         raise ListenError(f"serve.socket {path}: there is a file that is not a socket; it is left alone")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            with suppress(FileNotFoundError):
-                path.unlink()
-            return
+        except FileNotFoundError:
+            return False
+        except ConnectionRefusedError:
+            return True
         except OSError as error:
             raise ListenError(f"serve.socket {path}: there is a socket, and {error.strerror}") from error
     raise ListenError(f"serve.socket {path}: another program serves there; it is left alone")
+
+
+def _remove_dead(path: Path) -> None:
+    if not left_behind(path):
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # in a directory like /tmp, only its owner may
+        raise ListenError(
+            f"serve.socket {path}: a dead server's socket is there, and cannot be removed: {error.strerror}"
+        ) from error

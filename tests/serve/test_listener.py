@@ -1,10 +1,12 @@
 """The socket file: whose it is, who may connect, and when."""
 
+import fcntl
 import grp
 import os
 import re
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from syncd.serve import ListenError, bound
+from syncd.serve.listener import holder, lock_file
 
 
 @pytest.fixture
@@ -158,3 +161,35 @@ def test_where_nothing_can_be_made(path: Path) -> None:
     with refused("sock.lock cannot be made"), bound(path, 0o600, None):
         pass
     assert Path("precious").read_text() == "precious"
+
+
+def test_the_holder_of_the_lock_is_known(path: Path) -> None:
+    """While it serves, by its pid; a lock file alone says nothing, nor does a lock of another kind."""
+    assert holder(path) is None
+    with bound(path, 0o600, None):
+        assert holder(path) == os.getpid()
+    assert lock_file(path).exists()
+    assert holder(path) is None
+    with lock_file(path).open() as shared:
+        fcntl.flock(shared, fcntl.LOCK_SH)
+        assert holder(path) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: a dead socket of another user (needs root)")
+def test_a_dead_socket_that_cannot_be_removed() -> None:
+    """In a directory like /tmp, only its owner may; that is told, not a traceback."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as dead:
+        path = Path(folder, "sock")
+        dead.bind(str(path))
+        path.chmod(0o777)
+        Path(folder).chmod(0o1777)
+        dead.close()
+        os.seteuid(65534)
+        try:
+            with (
+                refused("a dead server's socket is there, and cannot be removed: Operation not permitted"),
+                bound(path, 0o600, None),
+            ):
+                pass
+        finally:
+            os.seteuid(0)
