@@ -6,11 +6,19 @@ from syncd.cli.figures import duration, number, size
 from syncd.cli.terminal import Output, visible
 from syncd.client import Client, RangeStatus, Status
 from syncd.client import query as queries
-from syncd.client.status import decode_status
+from syncd.client.status import Certificate, decode_status
 
 _COLUMNS = ("RANGE", "STATE", "AGE", "REVISION", "KEYS", "SIZE", "ENDPOINT")
 _NUMBERS = {"AGE", "REVISION", "KEYS", "SIZE"}
 _COLOURS = {"live": "green", "warm": "yellow", "stale": "red", "cold": "magenta"}
+_LEVELS = {"warning": "yellow", "error": "red"}
+"""The findings that are told, and their colours; what is only worth knowing is for `syncd check`."""
+
+_EXPIRES_SOON = 30 * 86400
+"""Seconds that a certificate has left when a person should see it."""
+
+_Line = tuple[str, str]
+"""A line and its colour, empty for none."""
 
 
 def status(client: Client, output: Output, *, as_json: bool) -> None:
@@ -40,9 +48,11 @@ def plain(found: Status) -> list[str]:
     ]
     return [
         *_head(found),
+        *(line for line, _ in _certificates(found)),
         "",
         *lines,
         *(f"{_name(one)}: {note}" for one in found.ranges for note in _notes(one)),
+        *(line for line, _ in _findings(found)),
     ]
 
 
@@ -61,6 +71,33 @@ def _head(found: Status) -> list[str]:
             left, reason = duration(endpoint.quarantine.seconds), visible(endpoint.quarantine.reason)
             notes.append(f"in quarantine for {left}: {reason}")
         lines.append(f"etcd {', '.join([visible(endpoint.url), *notes])}")
+    return lines
+
+
+def _certificates(found: Status) -> list[_Line]:
+    """All of them, as soon as one expires soon: whoever renews that one will look at the others."""
+    known = found.etcd.certificates
+    if all(one.expires_in_seconds >= _EXPIRES_SOON for one in known):
+        return []
+    return [_certificate(one) for one in known]
+
+
+def _certificate(one: Certificate) -> _Line:
+    left = one.expires_in_seconds
+    colour = "" if left >= _EXPIRES_SOON else "yellow" if left >= 0 else "red"
+    when = f"expires in {duration(left)}" if left >= 0 else f"expired {duration(-left)} ago"
+    who = ", ".join(map(visible, (one.subject, one.role, one.source)))
+    return f"certificate {who}: {when}, at {visible(one.not_after)}", colour
+
+
+def _findings(found: Status) -> list[_Line]:
+    lines = []
+    for one in found.etcd.findings:
+        if one.level in _LEVELS:
+            colour = _LEVELS[one.level]
+            what = f"{one.level} {visible(one.code)}, {visible(one.subject)}: {visible(one.seen)}"
+            cure = [visible(line) for line in f"cure: {one.cure}".splitlines()] if one.cure else []
+            lines += [(what, colour), *((f"  {line}", "") for line in cure)]
     return lines
 
 
@@ -104,6 +141,8 @@ def _print_table(found: Status) -> None:
     console = Console(highlight=False)
     for line in _head(found):
         console.print(Text(line), soft_wrap=True)
+    for line, colour in _certificates(found):
+        console.print(Text(line, colour), soft_wrap=True)
     table = Table(*_COLUMNS, box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column, name in zip(table.columns, _COLUMNS, strict=True):
         column.justify = "right" if name in _NUMBERS else "left"
@@ -120,3 +159,5 @@ def _print_table(found: Status) -> None:
             console.print(Text(f"{_name(one)}: {note}", "yellow"), soft_wrap=True)
         if one.syncing is not None and one.syncing.count:
             console.print(ProgressBar(one.syncing.count, one.syncing.keys, width=40))
+    for line, colour in _findings(found):
+        console.print(Text(line, colour), soft_wrap=True)

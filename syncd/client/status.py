@@ -27,10 +27,38 @@ class Endpoint(msgspec.Struct, frozen=True):
     quarantine: Quarantine | None = None
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """A certificate on the way to etcd; `source` is its file, or the URL of the endpoint that showed it."""
+
+    role: str
+    """ca, client (syncd's own) or server (etcd's)."""
+    source: str
+    subject: str = ""
+    not_after: str = ""
+    """RFC 3339, UTC."""
+    expires_in_seconds: int = 0
+    """Negative once it has expired."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What is not well on the way to etcd: what was seen of `subject`, what that means, how to mend it."""
+
+    code: str
+    level: str
+    """note, warning or error."""
+    subject: str = ""
+    seen: str = ""
+    means: str = ""
+    cure: str = ""
+    """A sentence; commands stand below it, on lines of their own."""
+
+
 class Etcd(msgspec.Struct, frozen=True):
     """The way to etcd."""
 
     endpoints: tuple[Endpoint, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class Syncing(msgspec.Struct, frozen=True):

@@ -57,11 +57,12 @@ def must_be_ready(context: Context, source: Source) -> None:
         reason = f"the first read is at {status.syncing.keys} of {status.syncing.count} keys"
     else:
         reason = "the first read has just begun"
-    errors = [found for found in context.etcd().findings if found.level == "error"]
-    if errors:
-        # One is enough to begin with; the status has them all.
-        cure = " ".join(errors[0].cure.split())
-        reason = f"{reason}; {errors[0].code}, {errors[0].subject}: {errors[0].seen}; cure: {cure}"
+    # One is enough to begin with; the status has them all.
+    found = next((each for each in context.etcd().findings if each.level == "error"), None)
+    if found:
+        reason = f"{reason}; {found.code}, {found.subject}"
+        if found.cure:
+            reason = f"{reason}; cure: {_one_line(found.cure)}"
     raise ApiError("not_ready", f"nothing of {status.range!r} was read yet: {reason}")
 
 
@@ -84,6 +85,11 @@ def header_fields(revision: int, epoch: str, state: str, age: float | None) -> d
 def age_ms(age: float | None) -> int | None:
     """Whole milliseconds, rounded up: an age is never told too low. None stays None."""
     return None if age is None else ceil(age * 1000)
+
+
+def _one_line(cure: str) -> str:
+    sentence, *commands = cure.splitlines()
+    return f"{sentence} {'; '.join(map(str.strip, commands))}".rstrip()
 
 
 async def _etcd_revision(source: Source) -> int:

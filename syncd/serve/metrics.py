@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -19,6 +20,7 @@ def exposition(context: Context) -> tuple[bytes, str]:
     """The metrics in Prometheus' text format, and its content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Ranges(context))
+    registry.register(_Certificates(context))
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_PLAIN_1_0_0
 
@@ -62,3 +64,24 @@ class _Ranges(Collector):
                 reconnects.add_metric([name, reason], status.counters.watch_reconnects.get(reason, 0))
         yield from (state, revision, age, lag, keys, size, events, reads, reconnects)
         yield GaugeMetricFamily("syncd_readers", "Local watches that are open", value=self._context.readers)
+
+
+class _Certificates(Collector):
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def collect(self) -> Iterator[Metric]:
+        ends: dict[tuple[str, str, str], float] = {}
+        for each in self._context.etcd().certificates:
+            labels, end = (each.role, each.source, each.subject), datetime.fromisoformat(each.not_after)
+            # A file may hold a CA's old certificate beside the new one, both with the CA's name.
+            ends[labels] = min(end.timestamp(), ends.get(labels, math.inf))
+        expiry = GaugeMetricFamily(
+            "syncd_certificate_expiry_timestamp_seconds",
+            "When a certificate on the way to etcd expires, in seconds since 1970",
+            labels=["role", "source", "subject"],
+        )
+        for labels, end in ends.items():
+            expiry.add_metric(labels, end)
+        if ends:
+            yield expiry

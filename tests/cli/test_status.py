@@ -1,10 +1,13 @@
 """`syncd status` as lines: aligned, safe, and with what a person must know."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from syncd.cli.status import plain
 from syncd.client.status import decode_status
+from tests.cli.command import on_terminal
+from tests.client.fake import FakeDaemon, whole
 
 RANGE: dict[str, Any] = {
     "range": "/apisix/",
@@ -28,6 +31,51 @@ STATUS = {
     "etcd": {
         "endpoints": [{"url": "http://127.0.0.1:2379", "version": "3.5.16", "current": True, "failures": 0}]
     },
+}
+
+
+ETCD: dict[str, Any] = {
+    "certificates": [
+        {
+            "role": "client",
+            "source": "/etc/syncd/own.pem",
+            "subject": "host-1\x1b",
+            "not_after": "2026-01-02T03:04:05Z",
+            "expires_in_seconds": 6 * 86400,
+        },
+        {
+            "role": "server",
+            "source": "https://a:2379",
+            "subject": "etcd-a",
+            "not_after": "2025-12-01T00:00:00Z",
+            "expires_in_seconds": -7200,
+        },
+        {
+            "role": "ca",
+            "source": "/etc/syncd/ca.pem",
+            "subject": "our CA",
+            "not_after": "2036-01-02T03:04:05Z",
+            "expires_in_seconds": 3650 * 86400,
+        },
+    ],
+    "findings": [
+        {"code": "tls.ok", "level": "ok", "subject": "https://a:2379", "seen": "TLSv1.3"},
+        {"code": "tls.off", "level": "note", "subject": "http://a:2379", "seen": "no TLS"},
+        {
+            "code": "tls.client_cert_expires",
+            "level": "warning",
+            "subject": "/etc/syncd/own.pem",
+            "seen": "6 days\tleft",
+            "means": "not told here",
+            "cure": "renew it:\n  openssl req\n  ca\x1b[2J",
+        },
+        {
+            "code": "auth.wrong_password",
+            "level": "error",
+            "subject": "https://a:2379",
+            "seen": "etcd refuses it",
+        },
+    ],
 }
 
 
@@ -75,3 +123,46 @@ def test_an_endpoint_in_quarantine_says_why_and_for_how_long() -> None:
     endpoint = {"url": "http://a:2379", "version": "3.5.16", "failures": 1, "quarantine": quarantine}
     found = plain(decode_status(json.dumps({**STATUS, "etcd": {"endpoints": [endpoint]}}).encode()))
     assert found[1].endswith("3.5.16, 1 failed attempt, in quarantine for 12.3 s: no route\\x0ato host")
+
+
+def test_findings_are_told_with_their_cures() -> None:
+    """Warnings and errors come last; a cure begins a line, and its commands have lines of their own."""
+    found = plain(decode_status(json.dumps({**STATUS, "etcd": {"findings": ETCD["findings"]}}).encode()))
+    assert found[-5:] == [
+        "warning tls.client_cert_expires, /etc/syncd/own.pem: 6 days\\x09left",
+        "  cure: renew it:",
+        "    openssl req",
+        "    ca\\x1b[2J",
+        "error auth.wrong_password, https://a:2379: etcd refuses it",
+    ]
+    assert not any("tls.o" in line for line in found)
+
+
+def test_certificates_are_told_when_one_expires_soon() -> None:
+    """All of them, then; none while there is time."""
+    found = plain(decode_status(json.dumps({**STATUS, "etcd": ETCD}).encode()))
+    assert found[1:4] == [
+        "certificate host-1\\x1b, client, /etc/syncd/own.pem: expires in 6 d 0 h, at 2026-01-02T03:04:05Z",
+        "certificate etcd-a, server, https://a:2379: expired 2 h 0 min ago, at 2025-12-01T00:00:00Z",
+        "certificate our CA, ca, /etc/syncd/ca.pem: expires in 3650 d 0 h, at 2036-01-02T03:04:05Z",
+    ]
+    for seconds, told in ((30 * 86400, False), (30 * 86400 - 1, True), (-1, True)):
+        one = {**ETCD["certificates"][0], "expires_in_seconds": seconds}
+        found = plain(decode_status(json.dumps({**STATUS, "etcd": {"certificates": [one]}}).encode()))
+        assert any(line.startswith("certificate") for line in found) is told
+
+
+def test_what_is_wrong_is_coloured_on_a_terminal(tmp_path: Path) -> None:
+    """Errors are red, warnings yellow, and a command can be copied: no line is broken."""
+    long = "openssl " + "x" * 100
+    findings = [{**ETCD["findings"][2], "cure": f"renew it:\n  {long}"}, ETCD["findings"][3]]
+    body = json.dumps({**STATUS, "etcd": {**ETCD, "findings": findings}}).encode()
+    with FakeDaemon(tmp_path / "sock", [whole(body)]):
+        code, shown = on_terminal("status", socket=tmp_path / "sock")
+    assert code == 0
+    assert "\x1b[33mwarning tls.client_cert_expires, " in shown
+    assert "\x1b[31merror auth.wrong_password, " in shown
+    assert "\x1b[33mcertificate host-1\\x1b, client, " in shown
+    assert "\x1b[31mcertificate etcd-a, server, " in shown
+    assert "\ncertificate our CA, ca, " in shown
+    assert f"\n    {long}\n" in shown

@@ -225,10 +225,21 @@ def test_nothing_to_serve_yet(new_etcd: Etcd) -> None:
 
 def test_the_status_has_every_field_the_client_knows(new_etcd: Etcd, client: Client) -> None:
     """Defaults are for other versions: this daemon tells all of it."""
-    from syncd.client.query import status
-    from syncd.client.status import Counters, Endpoint, History, RangeStatus, Status
+    from syncd import findings
+    from syncd import status as daemon
+    from syncd.client import query
+    from syncd.client.status import (
+        Certificate,
+        Counters,
+        Endpoint,
+        Etcd,
+        Finding,
+        History,
+        RangeStatus,
+        Status,
+    )
 
-    _, body = client.fetch(status())
+    _, body = client.fetch(query.status())
     told = json.loads(body)
     assert set(Status.__struct_fields__) <= set(told)
     assert set(RangeStatus.__struct_fields__) <= set(told["ranges"][0])
@@ -236,6 +247,10 @@ def test_the_status_has_every_field_the_client_knows(new_etcd: Etcd, client: Cli
     assert set(Counters.__struct_fields__) <= set(told["ranges"][0]["counters"])
     assert set(Endpoint.__struct_fields__) <= set(told["etcd"]["endpoints"][0])
     assert told["etcd"]["endpoints"][0]["url"] == new_etcd.endpoint
+    assert set(Etcd.__struct_fields__) <= set(told["etcd"])
+    # There are none of these here; the daemon tells them field by field.
+    assert Certificate.__struct_fields__ == daemon.CertificateStatus.__struct_fields__
+    assert Finding.__struct_fields__ == findings.Finding.__struct_fields__
 
 
 @contextmanager

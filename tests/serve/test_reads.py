@@ -380,9 +380,7 @@ def test_cold_with_a_known_cause() -> None:
     kept.error = "connection refused"
     findings = (
         Finding("clock.differs", "warning", "http://etcd", "5 s", cure="chronyc makestep"),
-        Finding(
-            "tcp.refused", "error", "http://etcd", "nobody listens", cure="start it:\n  systemctl start etcd"
-        ),
+        Finding("auth.required", "error", "http://etcd", "no user", cure="set it:\n  add it\n  use it"),
         Finding("range.failed", "error", "/", "nothing was read", cure="wait"),
     )
     with serving(kept) as stand:
@@ -390,7 +388,7 @@ def test_cold_with_a_known_cause() -> None:
         for call in ("/v1/value?key=/a", "/v1/snapshot?prefix=/", "/v1/watch?prefix=/", "/readyz"):
             assert stand.ask(call).error["message"] == (
                 "nothing of '/' was read yet: connection refused; "
-                "tcp.refused, http://etcd: nobody listens; cure: start it: systemctl start etcd"
+                "auth.required, http://etcd; cure: set it: add it; use it"
             ), call
         stand.etcd = EtcdStatus((), findings=findings[:1])
         assert stand.ask("/readyz").error["message"] == "nothing of '/' was read yet: connection refused"

@@ -137,6 +137,31 @@ def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     assert samples[("process_resident_memory_bytes",)] > 0
 
 
+def test_metrics_of_certificates(stand: Stand) -> None:
+    """When each expires; of two with one name in one file, the earlier one; nothing without TLS."""
+    name = "syncd_certificate_expiry_timestamp_seconds"
+    assert name not in stand.ask("/metrics").body.decode()
+    strange = 'a "CA"\n'
+    stand.etcd = EtcdStatus(
+        (),
+        (
+            CertificateStatus("ca", "/ca.pem", strange, "2026-01-02T03:04:05Z", 1),
+            CertificateStatus("ca", "/ca.pem", strange, "2001-09-09T01:46:40Z", 1),
+            CertificateStatus("ca", "/ca.pem", strange, "2026-01-02T03:04:05Z", 1),
+            CertificateStatus("server", "https://etcd", "etcd", "1970-01-01T00:01:00Z", 1),
+        ),
+    )
+    [family] = (
+        family
+        for family in text_string_to_metric_families(stand.ask("/metrics").body.decode())
+        if family.name == name
+    )
+    assert [(sample.labels, sample.value) for sample in family.samples] == [
+        ({"role": "ca", "source": "/ca.pem", "subject": strange}, 1e9),
+        ({"role": "server", "source": "https://etcd", "subject": "etcd"}, 60),
+    ]
+
+
 def _with(status: object, counters: Counters) -> object:
     import msgspec
 
