@@ -71,17 +71,18 @@ class _Certificates(Collector):
         self._context = context
 
     def collect(self) -> Iterator[Metric]:
-        ends: dict[tuple[str, str, str], float] = {}
+        ends: dict[tuple[str, ...], float] = {}
         for each in self._context.etcd().certificates:
-            labels, end = (each.role, each.source, each.subject), datetime.fromisoformat(each.not_after)
+            labels = each.role, each.source, each.subject
+            end = datetime.fromisoformat(each.not_after).timestamp()
             # A file may hold a CA's old certificate beside the new one, both with the CA's name.
-            ends[labels] = min(end.timestamp(), ends.get(labels, math.inf))
+            ends[labels] = min(end, ends.get(labels, math.inf))
         expiry = GaugeMetricFamily(
             "syncd_certificate_expiry_timestamp_seconds",
             "When a certificate on the way to etcd expires, in seconds since 1970",
             labels=["role", "source", "subject"],
         )
-        for labels, end in ends.items():
-            expiry.add_metric(labels, end)
+        for names, first in ends.items():
+            expiry.add_metric(names, first)
         if ends:
             yield expiry
