@@ -10,13 +10,16 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from syncd import __version__, config
-from syncd.config import Config, ConfigError
+from syncd.config import Config
 from syncd.daemon import logs
+from syncd.daemon.doctor import Doctor
+from syncd.daemon.reload import Reload
 from syncd.errors import SyncdError
 from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
@@ -61,10 +64,18 @@ class _Daemon:
         draw = random.Random()  # noqa: S311 - spreads load, guards nothing
         clocks = Clocks(_boot_time, time.time)
         async with Gateway(settings.etcd, draw=draw, clock=loop.time) as gateway:
-            mirrors = [Mirror(keys, gateway, settings, clocks, draw) for keys in settings.ranges]
+            doctor = Doctor(settings.etcd, loop.time)
+            mirrors = [
+                Mirror(keys, gateway, settings, clocks, draw, partial(doctor.trouble, keys))
+                for keys in settings.ranges
+            ]
+            reload = Reload(self._path, settings, gateway.rotation)
             context = Context(
                 sources=Sources(mirrors),
-                etcd=lambda: EtcdStatus(_endpoints(gateway.endpoints, loop.time())),
+                etcd=lambda: EtcdStatus(
+                    _endpoints(gateway.endpoints, loop.time()),
+                    findings=(*doctor.findings, *reload.findings()),
+                ),
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),
@@ -72,16 +83,18 @@ class _Daemon:
             stopped = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop, number, stopped)
-            loop.add_signal_handler(signal.SIGHUP, self._reload, gateway)
+            loop.add_signal_handler(signal.SIGHUP, reload.wanted)
             async with asyncio.TaskGroup() as group:
                 async with Server(context, listener):
                     tasks = [
                         group.create_task(_endless(m, stopped), name=f"mirror of {m.store.keys.name}")
                         for m in mirrors
                     ]
-                    tasks.append(
-                        group.create_task(gateway.probe(settings.ranges[0]), name="probes of endpoints")
-                    )
+                    tasks += [
+                        group.create_task(gateway.probe(settings.ranges[0]), name="probes of endpoints"),
+                        group.create_task(doctor.run(), name="diagnosis"),
+                        group.create_task(reload.run(), name="reloads"),
+                    ]
                     self._started()
                     shown = watcher(lambda: [m.status() for m in mirrors]) if watcher else nullcontext()
                     with shown:
@@ -110,21 +123,6 @@ class _Daemon:
     def _stop(self, number: signal.Signals, stopped: asyncio.Event) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
         stopped.set()
-
-    def _reload(self, gateway: Gateway) -> None:
-        """Take over what can change while running; say what cannot."""
-        try:
-            new = config.load(self._path)
-            gateway.reload()
-            logs.configure(new.log)  # last, and it cannot fail: all is taken over, or nothing
-        except (ConfigError, CredentialsUnusable) as error:
-            log.warning("reload refused", error=str(error), meaning="the old configuration stays in force")
-            return
-        sections = ("etcd", "ranges", "sync", "history", "cache", "serve")
-        ignored = [name for name in sections if getattr(new, name) != getattr(self._settings, name)]
-        log.info("reloaded", taken=["certificates", "password", "log"])
-        if ignored:
-            log.warning("reload needs a restart", sections=ignored)
 
 
 async def _endless(mirror: Mirror, stopped: asyncio.Event) -> None:

@@ -113,6 +113,7 @@ CATALOGUE: dict[str, Entry] = {
     "auth.off": Entry("note", "etcd has no authentication switched on: the user and password go unused"),
     "auth.required": Entry("error", "etcd demands a user and a password, and none are configured"),
     "auth.wrong_password": Entry("error", "etcd knows no such user, or that is not the user's password"),
+    "auth.failed": Entry("error", "etcd refuses the very tokens that it gives"),
     "auth.client_cert_common_name": Entry(
         "error",
         "while etcd's authentication is on, its gateway refuses every client certificate with a CommonName, "

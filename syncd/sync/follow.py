@@ -136,7 +136,7 @@ class Follower:
     def _settle(self) -> None:
         proved = self._heartbeat.proved(self._store.revision)
         if proved is not None:
-            self._standing.error = None
+            self._standing.well()
             self._proved(proved)
 
     async def _ask(self) -> NoReturn:
@@ -192,7 +192,7 @@ class Follower:
             if self._now() - self._confirmed_at >= self._interval:
                 if self._gateway.elsewhere(url):
                     raise
-                self._standing.error = str(error)
+                self._standing.failed(error)
             return False
         if not continues(header, epoch, held):
             raise other_history(header, epoch, held)

@@ -48,10 +48,19 @@ class Clocks:
 
 
 class Mirror:
-    """Keeps `store` what etcd holds in `keys`, and knows how well."""
+    """Keeps `store` what etcd holds in `keys`, and knows how well.
+
+    `trouble` is told each error that keeps it from that, and None when all is well again.
+    """
 
     def __init__(
-        self, keys: KeyRange, gateway: Gateway, config: Config, clocks: Clocks, draw: random.Random
+        self,
+        keys: KeyRange,
+        gateway: Gateway,
+        config: Config,
+        clocks: Clocks,
+        draw: random.Random,
+        trouble: Callable[[SyncdError | None], None] = lambda _: None,
     ) -> None:
         history = config.history
         self.store = Store(keys, history_events=history.events, history_bytes=history.bytes)
@@ -65,7 +74,7 @@ class Mirror:
         self._repeats = Repeats(clocks.now)
         self._turns = Turns(draw)
         self._recovery = Recovery(draw, self._interval, self._turns)
-        self._standing = Standing()
+        self._standing = Standing(trouble)
         self._doubtful = False
         """Whether etcd was out of sight since its state was last compared with what is held."""
         self._read_took = 0.0
@@ -199,7 +208,7 @@ class Mirror:
         finally:
             standing.syncing = None
         standing.proved_at, standing.etcd_revision, self._doubtful = began, self.store.revision, False
-        standing.error = None
+        standing.well()
         standing.full_reads[reason] += 1
         replaced = rebuild.old.blocks.copy()
         del rebuild
@@ -274,7 +283,7 @@ class Mirror:
     def _failed(self, error: SyncdError, plan: Plan) -> None:
         if self._opened:
             self._standing.watch_reconnects[plan.reason] += 1
-        self._standing.error = str(error)
+        self._standing.failed(error)
         repeated = self._repeats.worth_saying(plan.reason)
         if repeated is not None:
             self._log.warning(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from syncd.errors import SyncdError
 from syncd.status import Syncing
 
 
@@ -12,6 +14,8 @@ from syncd.status import Syncing
 class Standing:
     """Times are seconds of the mirror's clock; counts only go up."""
 
+    trouble: Callable[[SyncdError | None], None]
+    """Told what keeps the store from being proved current; None when it is again."""
     proved_at: float | None = None
     """The moment as of which the store was last proved current."""
     etcd_revision: int = 0
@@ -22,6 +26,17 @@ class Standing:
     events_applied: int = 0
     full_reads: Counter[str] = field(default_factory=Counter)
     watch_reconnects: Counter[str] = field(default_factory=Counter)
+
+    def failed(self, error: SyncdError) -> None:
+        """The store is not proved current for now, because of `error`."""
+        self.error = str(error)
+        self.trouble(error)
+
+    def well(self) -> None:
+        """Nothing is in the way."""
+        if self.error is not None:
+            self.error = None
+            self.trouble(None)
 
     def age(self, now: float) -> float | None:
         """Seconds since the last proof, None: never."""

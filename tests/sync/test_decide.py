@@ -47,7 +47,7 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (gateway.Unauthenticated(URL, 16, "invalid auth token"), "auth", False),
     (gateway.PermissionDenied(URL, 7, "permission denied"), "permission_denied", False),
     (gateway.CredentialsUnusable(URL, "no such file"), "credentials", False),
-    (Untrusted(URL, "expired"), "credentials", False),
+    (Untrusted(URL, "expired", 10), "credentials", False),
     (gateway.EtcdError(URL, 2, "what?"), "etcd_error", False),
     (gateway.FutureRevision(URL, 11, "future"), "etcd_error", False),
     (gateway.MessageTooLarge(URL, 8, "larger than max"), "etcd_error", False),
