@@ -4,6 +4,7 @@ client       unary calls and watches on whichever endpoint answers
 watch        one watch stream, duplex where possible
 transport    HTTP, deadlines, exceptions translated
 credentials  certificates and password;  auth: tokens
+rotation     certificates and password that are renewed while running
 shown        the certificate that each endpoint showed last
 identity     what an endpoint tells of itself: version, paths, status
 probe        when an endpoint that failed is looked at again

@@ -17,10 +17,11 @@ import structlog
 
 from syncd.config import Etcd
 from syncd.gateway.auth import Tokens
-from syncd.gateway.credentials import Credentials
+from syncd.gateway.credentials import Certificates, Credentials
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import (
     CertificateRefused,
+    CredentialsUnusable,
     EtcdError,
     GatewayError,
     MalformedAnswer,
@@ -44,6 +45,7 @@ from syncd.gateway.messages import (
     sample_request,
 )
 from syncd.gateway.probe import Prober
+from syncd.gateway.rotation import Rotation
 from syncd.gateway.seen import Seen, unfit
 from syncd.gateway.transport import BODY_LIMIT, Transport, translated
 from syncd.gateway.watch import WatchStream, open_watch
@@ -77,6 +79,7 @@ class Gateway:
         self._seen = Seen()
         self._prober = Prober(self.endpoints, clock)
         self._well_again = asyncio.Event()
+        self.rotation = Rotation(etcd, self._credentials, self.endpoints, clock, self._renewed)
 
     @property
     def road(self) -> float:
@@ -94,10 +97,10 @@ class Gateway:
     ) -> None:
         await self._transport.close()
 
-    def reload(self) -> None:
-        """Read certificates and password again; raises CredentialsUnusable and then keeps the old ones."""
-        self._credentials.reload()
-        self._tokens.retry()
+    @property
+    def certificates(self) -> Certificates | None:
+        """Those in use; None: http."""
+        return self._credentials.certificates
 
     @property
     def shown(self) -> Mapping[str, bytes]:
@@ -128,10 +131,11 @@ class Gateway:
         return any(endpoint.well for endpoint in self.endpoints if endpoint.url != url)
 
     def outdated(self, stream: WatchStream) -> bool:
-        """Whether `stream` had better be opened anew: it would go home then, or perhaps be duplex."""
+        """Whether `stream` had better be opened anew: for other certificates, at home, or perhaps duplex."""
         endpoint, now = self.endpoints.at(stream.url), self._clock()
+        renewed = stream.context is not self._credentials.context
         duplex = not stream.duplex and self._etcd.duplex == "auto" and endpoint.try_duplex(now)
-        return duplex or self.endpoints.homeward(endpoint, now)
+        return renewed or duplex or self.endpoints.homeward(endpoint, now)
 
     async def probe(self, keys: KeyRange) -> None:
         """Look after the endpoints that failed, until cancelled; `keys` is a range that the user may read."""
@@ -314,6 +318,8 @@ class Gateway:
             self._tokens.forget(endpoint.url)
         elif isinstance(error, Unreachable):
             self._tokens.gone(endpoint.url)
+        elif isinstance(error, CredentialsUnusable):
+            self.rotation.hurry()
         self._failed(endpoint, error.message, began)
 
     def _failed(self, endpoint: Endpoint, error: str, began: float) -> None:
@@ -323,11 +329,22 @@ class Gateway:
                 log.warning("endpoint left", endpoint=endpoint.url, error=error)
 
     def _succeeded(self, endpoint: Endpoint, began: float) -> None:
-        if self.endpoints.succeeded(endpoint, self._clock(), began) and len(self.endpoints) > 1:
-            log.info("endpoint well again", endpoint=endpoint.url, by="a call")
+        if self.endpoints.succeeded(endpoint, self._clock(), began):
+            self.rotation.hurry()
+            if len(self.endpoints) > 1:
+                log.info("endpoint well again", endpoint=endpoint.url, by="a call")
 
     def _passed(self, endpoint: Endpoint, began: float) -> None:
         if self.endpoints.passed(endpoint, self._clock(), began):
             log.info("endpoint well again", endpoint=endpoint.url, by="a probe")
-            self._well_again.set()  # wakes who waits now
-            self._well_again.clear()
+            self._wake()
+
+    def _renewed(self) -> None:
+        """There are other certificates or another password: what was refused may be granted now."""
+        self._tokens.retry()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let those that wait try again now."""
+        self._well_again.set()
+        self._well_again.clear()

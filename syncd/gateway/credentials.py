@@ -1,64 +1,193 @@
-"""TLS context and password, read from the configured files, here and nowhere else.
+"""Certificates and password, read from the configured files, here and nowhere else.
 
-Reading again is one call, and no secret gets into an error text.
+What is in use and what is in the files are two things: files are read again when rotation.py wants it, and
+what was read replaces what is in use only when it is good. No secret gets into an error's text, nor a `repr`.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from syncd.config import Etcd
-from syncd.gateway.errors import CredentialsUnusable
+from syncd.config.errors import shown
+from syncd.config.files import Unusable, in_shell, read_password, readable_by_others
+from syncd.gateway.errors import FileUnusable
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+State = tuple[int, ...]
+
+
+class Files:
+    """Files that belong together, and whether they are still those that were read."""
+
+    def __init__(self, *paths: Path | None) -> None:
+        self.paths = tuple(path for path in paths if path)
+        self._read = self._seen = self._state()
+
+    def begin(self) -> None:
+        """They are about to be read: what changes from here on is another change."""
+        self._read = self._seen = self._state()
+
+    def changed(self) -> bool:
+        """Look at them: whether they are others than those that were read, and the same as at the last look.
+
+        Somebody may be at work: a certificate and its key are never replaced in the same instant.
+        """
+        before, self._seen = self._seen, self._state()
+        return self._seen == before != self._read
+
+    def _state(self) -> tuple[State, ...]:
+        return tuple(map(_state, self.paths))
+
+
+def _state(path: Path) -> State:
+    try:
+        # Links are followed: Kubernetes replaces a directory of files by turning a link to another one.
+        status = path.stat()
+    except OSError as error:
+        return (error.errno or -1,)
+    # The change time tells what the others do not: `chmod`, and `cp -p` over a file of the same size.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Whom to trust and what to show. Two are equal when they hold the same, wherever it was read from.
+
+    `authorities` is what etcd.tls.ca_file holds, empty when the system's are trusted; `own` what is in
+    etcd.tls.cert_file: syncd's certificate first, then those that lead to its authority.
+    """
+
+    context: ssl.SSLContext = field(compare=False, repr=False)
+    authorities: tuple[Certificate, ...]
+    own: tuple[Certificate, ...]
 
 
 class Credentials:
-    """What a connection needs to be let in; `reload` reads every file again."""
+    """What a connection needs to be let in: `certificates` (None: http) and `password` are those in use.
+
+    FileUnusable when a file is not what it should be.
+    """
 
     def __init__(self, etcd: Etcd) -> None:
         self._etcd = etcd
-        self.context: ssl.SSLContext | None = None
-        self.password: str | None = None
-        self.reload()
+        tls = etcd.tls
+        self.certificate_files = Files(tls.ca_file, tls.cert_file, tls.key_file)
+        self.password_files = Files(etcd.password_file)
+        self.certificates = self.read_certificates()
+        self.password = self.read_password()
 
-    def reload(self) -> None:
-        """Read certificates and password; raises CredentialsUnusable and then changes nothing."""
-        context, password = self._load_context(), self._load_password()
-        self.context, self.password = context, password
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """What secures a connection that is made now; None: http."""
+        return self.certificates.context if self.certificates else None
 
     @property
     def server_name(self) -> str | None:
         """The name to expect in etcd's certificate instead of the endpoint's host."""
         return self._etcd.tls.server_name
 
-    def _load_context(self) -> ssl.SSLContext | None:
-        tls, endpoint = self._etcd.tls, self._etcd.endpoints[0]
-        if not endpoint.startswith("https:"):
-            return None
-        try:
-            context = ssl.create_default_context(cafile=tls.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise CredentialsUnusable(endpoint, f"etcd.tls.ca_file {tls.ca_file}: {error}") from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if tls.cert_file:
-            try:
-                context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_passphrase)
-            except (OSError, ssl.SSLError, ValueError) as error:
-                raise CredentialsUnusable(
-                    endpoint, f"etcd.tls.cert_file {tls.cert_file} with key_file {tls.key_file}: {error}"
-                ) from error
-        return context
+    def holding(self, certificates: Certificates) -> Credentials:
+        """The same with other certificates: to try them."""
+        other = copy(self)
+        other.certificates = certificates
+        return other
 
-    def _load_password(self) -> str | None:
-        etcd = self._etcd
-        path = etcd.password_file
-        if etcd.user is None or path is None:
+    def read_certificates(self) -> Certificates | None:
+        """Read the certificates and the key again; changes nothing of what is in use."""
+        self.certificate_files.begin()
+        if not self._etcd.endpoints[0].startswith("https:"):
             return None
+        # Not at the top: this needs `cryptography`, which a daemon without TLS has no use for.
+        from syncd.config import pem  # noqa: PLC0415
+
+        tls = self._etcd.tls
+        authorities: tuple[Certificate, ...] = ()
+        own: tuple[Certificate, ...] = ()
+        if tls.ca_file:
+            with self._named("etcd.tls.ca_file"):
+                authorities = pem.read_certificates(tls.ca_file)
+        context = _context(authorities)
+        if tls.cert_file and tls.key_file:
+            with self._named("etcd.tls.cert_file"):
+                own = pem.read_certificates(tls.cert_file)
+            with self._named("etcd.tls.key_file"):
+                pem.check_pair(tls.cert_file, tls.key_file)
+                _load_pair(context, tls.cert_file, tls.key_file)
+        return Certificates(context, authorities, own)
+
+    def read_password(self) -> str | None:
+        """Read the password again; changes nothing of what is in use."""
+        self.password_files.begin()
+        if self._etcd.user is None or self._etcd.password_file is None:
+            return None
+        with self._named("etcd.password_file"):
+            return read_password(self._etcd.password_file)
+
+    def exposed(self) -> dict[Path, str]:
+        """The files with a secret that others can read or write, with their modes, such as 0644."""
+        found = {}
+        for path in (self._etcd.tls.key_file, self._etcd.password_file):
+            try:
+                mode = path and readable_by_others(path)
+            except Unusable:
+                continue  # reading it tells more
+            if path and mode:
+                found[path] = mode
+        return found
+
+    @contextmanager
+    def _named(self, key: str) -> Iterator[None]:
+        """Say which key of the configuration names a file that is unusable."""
         try:
-            return path.read_text("utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CredentialsUnusable(etcd.endpoints[0], f"the password file {path}: {error}") from error
+            yield
+        except Unusable as error:
+            raise FileUnusable(
+                self._etcd.endpoints[0],
+                f"{key}: {error}",
+                code=error.code,
+                path=error.path,
+                cure=error.cure,
+            ) from error
+
+
+def _context(authorities: tuple[Certificate, ...]) -> ssl.SSLContext:
+    """A context that trusts `authorities`, or those of the system when there are none."""
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as above
+
+    # From what was checked, not from the file again, which may be another one by now.
+    encoded = b"".join(each.public_bytes(Encoding.DER) for each in authorities)
+    context = ssl.create_default_context(cadata=encoded or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # As etcdctl does, on every version of Python: an intermediate authority may be trusted by itself, and
+    # none needs the key identifiers that 3.13 began to demand.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        # They were good a moment ago: replaced since, or weaker than OpenSSL allows.
+        raise Unusable(
+            "file.wrong_kind",
+            certificate,
+            f"is refused by OpenSSL: {error}",
+            expected=f"a certificate that can be used together with {shown(key)}",
+            cure=f"see how it was made: openssl x509 -noout -text -in {in_shell(certificate)}",
+        ) from error
 
 
 def _no_passphrase() -> str:
     """Without this, OpenSSL would ask for one on the terminal."""
-    raise ValueError("the key is encrypted; syncd has no passphrase to give, store it unencrypted")
+    raise ValueError("the key is encrypted")

@@ -6,6 +6,7 @@
     ├── MalformedAnswer      what came back is not what a gateway says
     ├── NoGateway            something answers there, but it is not etcd's gateway
     ├── CredentialsUnusable  the certificates, key or password of the configuration cannot be used
+    │   ├── FileUnusable        … for what is in their file
     │   ├── Untrusted           … or this endpoint's certificate: another's may be good
     │   ├── CertificateRefused  … or etcd demands a certificate, or refuses ours
     │   ├── CommonNameRefused   … or its gateway does, as the certificate has a name
@@ -25,6 +26,7 @@ Facts about shapes and texts: gateway.md, seen on 3.3.25 to 3.5.30.
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -87,7 +89,20 @@ class NoGateway(GatewayError):
 
 
 class CredentialsUnusable(GatewayError):
-    """A certificate, key or password file cannot be used."""
+    """What syncd shows or trusts is of no use at the endpoint."""
+
+
+class FileUnusable(CredentialsUnusable):
+    """A certificate, key or password file cannot be used.
+
+    `code` is that of a finding about it (`syncd.diagnosis.catalogue`), `cure` how to mend it.
+    """
+
+    def __init__(self, endpoint: str, message: str, *, code: str, path: Path, cure: str) -> None:
+        super().__init__(endpoint, message)
+        self.code = code
+        self.path = path
+        self.cure = cure
 
 
 class Untrusted(CredentialsUnusable):

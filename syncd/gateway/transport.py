@@ -149,14 +149,20 @@ class Transport:
         self.roads[url] = min(self.roads.get(url, took), took)
 
     @property
+    def context(self) -> ssl.SSLContext | None:
+        """What secures a connection that is made now; None: http.
+
+        A kept one is not used again with another context than its own: aiohttp asks for that.
+        """
+        return self._credentials.context
+
+    @property
     def _ssl(self) -> ssl.SSLContext | bool:
-        # Asked for each time: connections made after a reload use the new certificates. True is aiohttp's
-        # default, which an http URL never looks at.
-        return self._credentials.context or True
+        return self.context or True  # aiohttp's default, which an http URL never looks at
 
     @property
     def _server_name(self) -> str | None:
-        return self._credentials.server_name if self._credentials.context else None
+        return self._credentials.server_name if self.context else None
 
 
 async def read_limited(

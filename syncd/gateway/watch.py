@@ -10,6 +10,7 @@ and the endpoint is remembered as not duplex. When that is not answered either, 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -47,7 +48,10 @@ class WatchStream:
         response: aiohttp.ClientResponse,
         requests: asyncio.Queue[bytes] | None,
         heard: Callable[[Header], None],
+        context: ssl.SSLContext | None = None,
     ) -> None:
+        self.context = context
+        """What secures its connection."""
         self._endpoint = endpoint
         self._response = response
         self._heard = heard
@@ -152,7 +156,7 @@ async def open_watch(
         # Only now is it known that the endpoint is alive, and whether duplex was the obstacle.
         endpoint.duplex_tried(clock(), began, refused=requests is None)
     try:
-        yield WatchStream(endpoint, response, requests, heard)
+        yield WatchStream(endpoint, response, requests, heard, post.context)
     finally:
         # Not `release`: the rest of an endless answer is not worth waiting for.
         response.close()
@@ -166,6 +170,8 @@ class _Post:
         self._url = url
         self._path = path
         self._headers = headers
+        self.context = transport.context
+        """What secures the connection of the last request."""
 
     async def __call__(
         self, body: object, *, patience: float, expect100: bool = False
@@ -174,6 +180,7 @@ class _Post:
         deadline = transport.timeouts.connect + patience
         with translated(url, f"{self._path}: no answer to the watch within {deadline:g} s"):
             async with asyncio.timeout(deadline):
+                self.context = transport.context
                 response = await transport.request(url, self._path, body, self._headers, expect100=expect100)
                 if response.status != 200:
                     async with response:

@@ -95,7 +95,7 @@ async def test_a_wrong_password_is_called_that(guarded: Etcd, connect: Connect, 
             await call
         assert SECRET not in str(caught.value)
     file.write_text(SECRET)
-    gateway.reload()
+    await gateway.rotation.reload()
     assert (await gateway.revision(ALLOWED)).revision == 3
 
 

@@ -19,7 +19,8 @@ from syncd.gateway import (
     Unavailable,
     Unreachable,
 )
-from syncd.gateway.credentials import Credentials
+from syncd.gateway.credentials import Credentials, Files
+from syncd.gateway.errors import FileUnusable
 from syncd.keyrange import prefix_range
 from tests.certificates import SERVER, Authority, Issued
 from tests.etcd import Etcd
@@ -142,79 +143,135 @@ async def test_the_wrong_scheme_is_no_mystery(named: Etcd, new_etcd: Etcd, conne
             await connect(new_etcd.endpoint.replace("http:", "https:")).revision(KEYS)
 
 
-async def test_certificates_are_read_again_when_told_to(
-    named: Etcd, authority: Authority, tmp_path: Path, connect: Connect
-) -> None:
-    """A bad file is refused and the old ones stay in use; a good one is used for the next connection."""
-    ca_file = tmp_path / "ca.pem"
-    ca_file.write_bytes(authority.file.read_bytes())
-    gateway = connect(named.endpoint, tls=TLS(ca_file=ca_file))
-    await gateway.revision(KEYS)
-    ca_file.write_text("nonsense")
-    with pytest.raises(CredentialsUnusable, match=r"etcd\.tls\.ca_file .*ca\.pem"):
-        gateway.reload()
-    assert (await gateway.revision(KEYS)).revision == 1
-    other = tmp_path / "other"
-    other.mkdir()
-    ca_file.write_bytes(Authority(other).file.read_bytes())
-    gateway.reload()
-    with pytest.raises(CredentialsUnusable, match="not trusted"):
-        async with gateway.watch(KEYS, 1):
-            pass
-
-
-def test_an_encrypted_key_is_refused_without_a_question(
-    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """OpenSSL would ask for the passphrase on the terminal."""
-    issued = authority.issue("client", passphrase=SECRET.encode())
-    with pytest.raises(CredentialsUnusable, match="encrypted"):
-        load(TLS(ca_file=authority.file, cert_file=issued.certificate, key_file=issued.key))
-
-
 def load(tls: TLS) -> Credentials:
     """Read the credentials of a configuration with this `tls`."""
     return Credentials(EtcdConfig(endpoints=("https://etcd.example:2379",), tls=tls))
 
 
 def test_unusable_files_are_named(authority: Authority, tmp_path: Path) -> None:
-    """Missing, empty, not for each other: the key of the configuration and the file are told."""
+    """Missing, empty, not for each other: the configuration's key, the file, code and cure are told."""
     one, other = authority.issue("one"), authority.issue("other")
+    locked = authority.issue("locked", passphrase=SECRET.encode())
     empty, missing = tmp_path / "empty", tmp_path / "missing"
     empty.touch()
     ca = authority.file
-    for tls, words in (
-        (TLS(ca_file=missing), f"etcd.tls.ca_file {missing}"),
-        (TLS(ca_file=empty), f"etcd.tls.ca_file {empty}"),
-        (TLS(ca_file=ca, cert_file=missing, key_file=one.key), f"etcd.tls.cert_file {missing}"),
-        (TLS(ca_file=ca, cert_file=empty, key_file=one.key), f"etcd.tls.cert_file {empty}"),
-        (TLS(ca_file=ca, cert_file=one.certificate, key_file=missing), f"key_file {missing}"),
-        (TLS(ca_file=ca, cert_file=one.certificate, key_file=other.key), f"key_file {other.key}"),
-        (TLS(ca_file=ca, cert_file=one.certificate, key_file=empty), f"key_file {empty}"),
+    for tls, key, file, code in (
+        (TLS(ca_file=missing), "ca_file", missing, "file.missing"),
+        (TLS(ca_file=empty), "ca_file", empty, "file.empty"),
+        (TLS(ca_file=one.key), "ca_file", one.key, "file.wrong_kind"),
+        (TLS(ca_file=ca, cert_file=missing, key_file=one.key), "cert_file", missing, "file.missing"),
+        (TLS(ca_file=ca, cert_file=empty, key_file=one.key), "cert_file", empty, "file.empty"),
+        (TLS(ca_file=ca, cert_file=one.certificate, key_file=missing), "key_file", missing, "file.missing"),
+        (TLS(cert_file=one.certificate, key_file=other.key), "key_file", other.key, "tls.key_mismatch"),
+        (TLS(cert_file=locked.certificate, key_file=locked.key), "key_file", locked.key, "tls.key_encrypted"),
     ):
-        with pytest.raises(CredentialsUnusable) as caught:
+        with pytest.raises(FileUnusable, match=rf"etcd\.tls\.{key}: ") as caught:
             load(tls)
-        assert words in str(caught.value)
-        assert caught.value.endpoint == "https://etcd.example:2379"
+        error = caught.value
+        assert (error.code, error.path, error.endpoint) == (code, file, "https://etcd.example:2379")
+        assert str(file) in error.message
+        assert error.cure
 
 
-def test_the_password_is_the_files_first_line_end_and_all(tmp_path: Path) -> None:
-    """Spaces count, the newline that editors add does not; an unreadable file keeps the old password."""
+def test_the_password_is_the_files_line_without_its_end(tmp_path: Path) -> None:
+    """Spaces count, the newline that editors add does not; no error repeats anything of it."""
     file = tmp_path / "password"
     file.write_text(f" {SECRET} \n")
     held = Credentials(EtcdConfig(user="me", password_file=file))
     assert held.password == f" {SECRET} "
-    assert held.context is None
+    assert held.certificates is None
     file.write_bytes(SECRET.encode() + b"\xff")
-    with pytest.raises(CredentialsUnusable, match=f"the password file {file}") as caught:
-        held.reload()
+    with pytest.raises(FileUnusable, match=rf"etcd\.password_file: .*{file}") as caught:
+        held.read_password()
     assert SECRET not in str(caught.value)
-    file.unlink()
-    with pytest.raises(CredentialsUnusable, match=f"the password file {file}"):
-        held.reload()
+    assert SECRET not in repr(held)
     assert held.password == f" {SECRET} "
+
+
+def test_what_was_read_is_told(authority: Authority) -> None:
+    """Certificates are known as such; equal when the files hold the same; no key is in their `repr`."""
+    issued = authority.issue("client", common_name="reader")
+    first, again = (
+        load(TLS(ca_file=authority.file, cert_file=issued.certificate, key_file=issued.key)).certificates
+        for _ in range(2)
+    )
+    assert first
+    assert first == again
+    assert [each.subject.rfc4514_string() for each in first.own] == ["CN=reader"]
+    assert [each.subject.rfc4514_string() for each in first.authorities] == ["CN=authority"]
+    assert "PRIVATE" not in repr(first)
+    authority.issue("client", common_name="reader")
+    renewed = load(TLS(ca_file=authority.file, cert_file=issued.certificate, key_file=issued.key))
+    assert renewed.certificates != first
+
+
+async def test_an_intermediate_authority_may_be_trusted_by_itself(
+    authority: Authority, connect: Connect, tmp_path: Path
+) -> None:
+    """As etcdctl does: whoever has only that certificate gets in, whatever signed it."""
+    # Its own certificate stands for one: it is not self-signed, and nothing above it is known.
+    issued = authority.issue("server")
+    with secure(None, authority, issued) as etcd:
+        gateway = connect(etcd.endpoint, tls=TLS(ca_file=issued.certificate))
+        assert (await gateway.revision(KEYS)).revision == 1
+
+
+def test_old_tls_is_not_spoken(authority: Authority) -> None:
+    """Nothing below 1.2."""
+    context = load(TLS(ca_file=authority.file)).context
+    assert context
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_secrets_that_others_can_read_are_known(authority: Authority, tmp_path: Path) -> None:
+    """The key and the password, by their modes; the group may read, and certificates everybody."""
+    issued, password = authority.issue("client"), tmp_path / "password"
+    password.write_text(SECRET)
+    tls = TLS(ca_file=authority.file, cert_file=issued.certificate, key_file=issued.key)
+    held = Credentials(
+        EtcdConfig(endpoints=("https://etcd.example",), tls=tls, user="me", password_file=password)
+    )
+    for mode_of_key, mode_of_password, exposed in (
+        (0o600, 0o640, {}),
+        (0o644, 0o400, {issued.key: "0644"}),
+        (0o660, 0o666, {issued.key: "0660", password: "0666"}),
+    ):
+        issued.key.chmod(mode_of_key)
+        password.chmod(mode_of_password)
+        assert held.exposed() == exposed
+    issued.key.unlink()
+    assert held.exposed() == {password: "0666"}
+
+
+def test_files_have_changed_when_they_rest(tmp_path: Path) -> None:
+    """Other bytes, another file, other rights, no file: all of it counts once two looks agree."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    link = tmp_path / "link"
+    one.write_text("1")
+    other.write_text("2")
+    link.symlink_to(one)
+    files = Files(link, None)
+
+    def change() -> None:
+        assert [files.changed(), files.changed(), files.changed()] == [False, True, True]
+        files.begin()
+        assert not files.changed()
+
+    assert not files.changed()
+    one.write_text("one more")
+    change()
+    one.chmod(0o600)
+    change()
+    (tmp_path / "new").symlink_to(other)
+    (tmp_path / "new").rename(link)
+    change()
+    other.unlink()
+    change()
+    link.unlink()
+    assert not any(files.changed() for _ in range(3))  # still no file
 
 
 def test_all_errors_are_gateway_errors() -> None:
     """Also those about files, so that one `except` has them all."""
+    assert issubclass(FileUnusable, CredentialsUnusable)
     assert issubclass(CredentialsUnusable, GatewayError)

@@ -1,0 +1,71 @@
+"""What is taken over while running: certificates and password when they change; on SIGHUP the log, too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from syncd import config
+from syncd.config import Config, ConfigError
+from syncd.daemon import logs
+from syncd.diagnosis.catalogue import found
+from syncd.diagnosis.explain import explain
+from syncd.findings import Finding
+from syncd.gateway.errors import FileUnusable
+from syncd.gateway.rotation import STAYS, Rotation, close_to_others
+
+log = structlog.get_logger("syncd")
+
+
+class Reload:
+    """Reads the configuration at `path` again when it is `wanted`, and takes over what can be."""
+
+    def __init__(self, path: Path, settings: Config, rotation: Rotation) -> None:
+        self._path = path
+        self._settings = settings
+        self._rotation = rotation
+        self._wanted = asyncio.Event()
+
+    def wanted(self) -> None:
+        """Somebody sent SIGHUP; several at a time are one."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rotation.run(), name="rotation of certificates")
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                await self._reload()
+
+    def findings(self) -> Iterator[Finding]:
+        """What is not well with the files of certificates, keys and password."""
+        for error in self._rotation.troubles.values():
+            if isinstance(error, FileUnusable):
+                yield found(error.code, str(error.path), error.message, error.cure, means=STAYS)
+            else:
+                finding = explain(error, self._settings.etcd)
+                yield msgspec.structs.replace(finding, means=f"{finding.means}; {STAYS}")
+        for path, mode in self._rotation.exposed.items():
+            yield found("file.readable_by_others", str(path), f"its mode is {mode}", close_to_others(path))
+
+    async def _reload(self) -> None:
+        """Take over what can change while running; say what cannot."""
+        try:
+            new = config.load(self._path)
+        except ConfigError as error:
+            log.warning("reload refused", error=str(error), meaning="the old configuration stays in force")
+            return
+        logs.configure(new.log)
+        await self._rotation.reload()
+        taken = [name for name in ("certificates", "password") if name not in self._rotation.troubles]
+        log.info("reloaded", taken=[*taken, "log"])
+        sections = ("etcd", "ranges", "sync", "history", "cache", "serve")
+        ignored = [name for name in sections if getattr(new, name) != getattr(self._settings, name)]
+        if ignored:
+            log.warning("reload needs a restart", sections=ignored)
