@@ -5,6 +5,7 @@ A check looks only at values that are good in themselves, so that one mistake is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from syncd.config.draft import Draft
-from syncd.config.notation import why_unreadable
+from syncd.config.files import Unusable, read_password
 from syncd.config.ranges import check_overlaps
 from syncd.config.schema import TLS
 
@@ -42,7 +43,7 @@ def systemd_password(environ: Mapping[str, str]) -> Path | None:
     if not directory:
         return None
     file = Path(directory) / CREDENTIAL
-    return file if why_unreadable(file) is None else None
+    return file if os.path.lexists(file) else None
 
 
 def _check_endpoints(draft: Draft) -> None:
@@ -67,19 +68,33 @@ def _check_tls(draft: Draft) -> None:
                 draft.wrong(
                     path, "has no effect while every endpoint is http; use https endpoints or remove it"
                 )
-    _check_pair(draft, "etcd.tls.cert_file", "etcd.tls.key_file")
-    _check_pair(draft, "etcd.tls.key_file", "etcd.tls.cert_file")
+    _check_both(draft, "etcd.tls.cert_file", "etcd.tls.key_file")
+    _check_both(draft, "etcd.tls.key_file", "etcd.tls.cert_file")
+    certificate, key = (draft.values.get(f"etcd.tls.{name}") for name in ("cert_file", "key_file"))
+    if certificate and key:
+        from syncd.config.pem import check_pair  # noqa: PLC0415 - large, and without TLS not needed
+
+        try:
+            check_pair(certificate, key)
+        except Unusable as error:
+            draft.unusable("etcd.tls.key_file", error)
 
 
 def _check_user(draft: Draft, environ: Mapping[str, str]) -> None:
-    _check_pair(draft, "etcd.password_file", "etcd.user")
-    if systemd_password(environ) is None:
-        _check_pair(
+    _check_both(draft, "etcd.password_file", "etcd.user")
+    credential = systemd_password(environ)
+    if credential is None:
+        _check_both(
             draft, "etcd.user", "etcd.password_file", f", or the credential {CREDENTIAL} from systemd"
         )
+    elif draft.values.get("etcd.user") and draft.values.get("etcd.password_file", "mistaken") is None:
+        try:
+            read_password(credential)
+        except Unusable as error:
+            draft.unusable("etcd.user", error)
 
 
-def _check_pair(draft: Draft, path: str, needed: str, instead: str = "") -> None:
+def _check_both(draft: Draft, path: str, needed: str, instead: str = "") -> None:
     """Note a key that is given at `path` while the one it needs is not."""
     if draft.values.get(path) is not None and draft.values.get(needed, "mistaken") is None:
         draft.wrong(path, f"needs {needed} too{instead}")

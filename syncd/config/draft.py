@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from syncd.config.errors import Mistake
+from syncd.config.files import Unusable
 
 
 class Draft:
@@ -23,6 +24,10 @@ class Draft:
     def wrong(self, path: str, message: str, line: int | None = None) -> None:
         """Note a mistake, on the given line or else where `path`, or what holds it, stands."""
         self.mistakes.append(Mistake(path, line or self._line(path), message))
+
+    def unusable(self, path: str, error: Unusable) -> None:
+        """Note that the file named at `path` cannot be used."""
+        self.mistakes.append(Mistake(path, self._line(path), str(error), error.code, error.cure))
 
     def items(self, path: str) -> Iterator[tuple[str, Any]]:
         """Yield the good items of the list at `path`, each with its own path."""

@@ -15,11 +15,14 @@ class Mistake(msgspec.Struct, frozen=True):
 
     `path` is the key's place, such as `etcd.timeouts.connect` or `ranges[1].prefix`, empty when the file
     as a whole is meant; `line` counts from 1, None when no line can be named; `message` is one line.
+    `code` and `cure` are those of a finding about it; where the message says it all, the cure is empty.
     """
 
     path: str
     line: int | None
     message: str
+    code: str = "config.invalid"
+    cure: str = ""
 
 
 class ConfigError(SyncdError):
@@ -32,7 +35,8 @@ class ConfigError(SyncdError):
 
     def _line(self, mistake: Mistake) -> str:
         place = str(self.file) if mistake.line is None else f"{self.file}:{mistake.line}"
-        return ": ".join(part for part in (place, mistake.path, mistake.message) if part)
+        what = "; ".join(part for part in (mistake.message, mistake.cure) if part)
+        return ": ".join(part for part in (place, mistake.path, what) if part)
 
 
 def quoted(text: str) -> str:

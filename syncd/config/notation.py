@@ -11,13 +11,13 @@ import grp
 import ipaddress
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from syncd.config.errors import quoted
+from syncd.config.errors import quoted, shown
+from syncd.config.files import read_password
 from syncd.config.units import byte_count, seconds
 
 SUN_PATH_BYTES = 107
@@ -32,7 +32,10 @@ class Notation:
         raise NotImplementedError
 
     def check(self, value: Any) -> None:
-        """Ask this machine whether it can use the value; a path comes resolved."""
+        """Ask this machine whether it can use the value; a path comes resolved.
+
+        ValueError when it cannot, of a file Unusable.
+        """
 
 
 @dataclass(frozen=True)
@@ -165,12 +168,29 @@ class FilePath(Notation):
         return Path(text)
 
 
-class InputFile(FilePath):
-    """A file that this process reads."""
+class CertificateFile(FilePath):
+    """A file with certificates."""
 
     def check(self, value: Path) -> None:
-        if reason := why_unreadable(value):
-            raise ValueError(f"cannot read {value}: {reason}")
+        from syncd.config.pem import read_certificates  # noqa: PLC0415 - large, and without TLS not needed
+
+        read_certificates(value)
+
+
+class KeyFile(FilePath):
+    """A file with a private key."""
+
+    def check(self, value: Path) -> None:
+        from syncd.config.pem import read_key  # noqa: PLC0415 - as above
+
+        read_key(value)
+
+
+class PasswordFile(FilePath):
+    """A file with a password."""
+
+    def check(self, value: Path) -> None:
+        read_password(value)
 
 
 class SocketPath(FilePath):
@@ -189,19 +209,7 @@ class SocketPath(FilePath):
 
     def check(self, value: Path) -> None:
         if os.path.isdir(value):  # noqa: PTH112 - unlike Path.is_dir, raises nothing where it may not look
-            raise ValueError(f"{value} is a directory; the path of the socket itself is needed")
-
-
-def why_unreadable(path: Path) -> str | None:
-    """Why this process cannot read the file, None when it can."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe or a device could block or do harm
-            return "it is not a regular file"
-        with path.open("rb"):
-            return None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return f"{reason} for uid {os.geteuid()}" if isinstance(error, PermissionError) else reason
+            raise ValueError(f"{shown(value)} is a directory; the path of the socket itself is needed")
 
 
 def _is_host(text: str) -> bool:

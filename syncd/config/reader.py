@@ -17,6 +17,7 @@ import yaml
 
 from syncd.config.draft import Draft
 from syncd.config.errors import quoted
+from syncd.config.files import Unusable
 from syncd.config.notation import Notation
 from syncd.config.ranges import key_range
 from syncd.config.schema import Config, RangeEntry
@@ -152,6 +153,9 @@ class _Reader:
             if isinstance(value, Path):
                 value = self.directory / value
             notation.check(value)
+        except Unusable as error:
+            self.draft.unusable(path, error)
+            return NOTHING
         except ValueError as error:
             self.draft.wrong(path, str(error))
             return NOTHING

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from syncd.config.notation import (
+    CertificateFile,
     Count,
     Duration,
     EndpointUrl,
@@ -19,7 +20,8 @@ from syncd.config.notation import (
     FilePath,
     GroupName,
     HostName,
-    InputFile,
+    KeyFile,
+    PasswordFile,
     Size,
     SocketPath,
     Text,
@@ -30,15 +32,14 @@ Endpoint = Annotated[str, EndpointUrl()]
 Group = Annotated[str, GroupName()]
 Name = Annotated[str, Text()]
 Prefix = Annotated[str, Text(may_be_empty=True)]
-ReadableFile = Annotated[Path, InputFile()]
 
 
 class TLS(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How etcd is authenticated, and how syncd authenticates itself; PEM files."""
+    """How etcd is authenticated, and how syncd authenticates itself; good PEM files when it was loaded."""
 
-    ca_file: ReadableFile | None = None
-    cert_file: ReadableFile | None = None
-    key_file: ReadableFile | None = None
+    ca_file: Annotated[Path, CertificateFile()] | None = None
+    cert_file: Annotated[Path, CertificateFile()] | None = None
+    key_file: Annotated[Path, KeyFile()] | None = None
     server_name: Annotated[str, HostName()] | None = None
 
 
@@ -60,7 +61,7 @@ class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     api_prefix: Literal["auto", "/v3", "/v3beta", "/v3alpha"] = "auto"
     duplex: Literal["auto", "on", "off"] = "auto"
     user: Name | None = None
-    password_file: ReadableFile | None = None
+    password_file: Annotated[Path, PasswordFile()] | None = None
     tls: TLS = msgspec.field(default_factory=TLS)
     timeouts: Timeouts = msgspec.field(default_factory=Timeouts)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.conftest import Load, Mistakes
+from tests.config.material import CERTIFICATE_PEM, EC, key_file
 
 NO_EFFECT = "has no effect while every endpoint is http; use https endpoints or remove it"
 
@@ -14,8 +15,10 @@ NO_EFFECT = "has no effect while every endpoint is http; use https endpoints or 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """Make the files that a configuration may name, beside the configuration itself."""
-    for name in ("ca.pem", "cert.pem", "key.pem", "password"):
-        (tmp_path / name).touch()
+    for name in ("ca.pem", "cert.pem"):
+        (tmp_path / name).write_bytes(CERTIFICATE_PEM)
+    (tmp_path / "key.pem").write_bytes(key_file(EC))
+    (tmp_path / "password").write_text("swordfish\n")
     return tmp_path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from syncd.config.notation import (
     FilePath,
     GroupName,
     HostName,
-    InputFile,
     Size,
     SocketPath,
     Text,
@@ -180,35 +178,11 @@ def test_groups() -> None:
             GroupName().check(name)
 
 
-def test_input_files(tmp_path: Path) -> None:
-    """An input file exists, is a regular file, and otherwise the message says which one is not, and why."""
-    file, pipe = tmp_path / "ca.pem", tmp_path / "pipe"
-    file.touch()
-    os.mkfifo(pipe)
-    InputFile().check(file)
-    for path, reason in [
-        (tmp_path / "absent", "No such file or directory"),
-        (tmp_path, "it is not a regular file"),
-        (pipe, "it is not a regular file"),
-        (file / "below", "Not a directory"),
-        (tmp_path / ("x" * 300), "File name too long"),
-    ]:
-        with pytest.raises(ValueError, match=f"cannot read {path}: {reason}"):
-            InputFile().check(path)
-
-
-def test_a_file_that_others_may_read(tmp_path: Path) -> None:
-    """A file without permission for this process is refused with the user that lacks it."""
-    file = tmp_path / "key.pem"
-    file.touch(mode=0)
-    own, nobody = os.geteuid(), 65534
-    if own == 0:
-        os.seteuid(nobody)
-    try:
-        with pytest.raises(ValueError, match=f"Permission denied for uid {own or nobody}"):
-            InputFile().check(file)
-    finally:
-        os.seteuid(own)
+def test_the_path_of_a_directory_is_told_on_one_line(tmp_path: Path) -> None:
+    """Also when its name has more than one."""
+    path = tmp_path / "two\nlines"
+    path.mkdir()
+    assert refusal(lambda text: SocketPath().check(Path(text)), str(path)).isprintable()
 
 
 @given(st.text())

@@ -98,7 +98,7 @@ def test_words_that_yaml_takes_for_booleans(loaded: Load, word: str) -> None:
         ("serve: {socket: syncd.sock}", '1: serve.socket: "syncd.sock" should be an absolute path'),
         (
             "etcd:\n  tls:\n    ca_file: /absent.pem",
-            "3: etcd.tls.ca_file: cannot read /absent.pem: No such file",
+            "3: etcd.tls.ca_file: /absent.pem is not there: No such file or directory; it should be a file",
         ),
     ],
 )
