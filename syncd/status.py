@@ -8,6 +8,7 @@ import msgspec
 
 from syncd.findings import Finding
 
+CertificateRole = Literal["ca", "client", "server"]
 State = Literal["cold", "warm", "live", "stale"]
 STATES: tuple[State, ...] = ("cold", "warm", "live", "stale")
 
@@ -105,7 +106,7 @@ class CertificateStatus(msgspec.Struct, frozen=True):
     showed last. `expires_in_seconds` is negative once it has expired.
     """
 
-    role: Literal["ca", "client", "server"]
+    role: CertificateRole
     source: str
     subject: str
     not_after: str

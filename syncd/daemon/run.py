@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,10 @@ from syncd import __version__, config
 from syncd.config import Config
 from syncd.daemon import logs
 from syncd.daemon.doctor import Doctor
+from syncd.daemon.expiry import Certificate, Expiry, look_after
 from syncd.daemon.reload import Reload
 from syncd.errors import SyncdError
+from syncd.findings import Finding
 from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.serve import Context, Server, Sources, bound
@@ -70,11 +72,13 @@ class _Daemon:
                 for keys in settings.ranges
             ]
             reload = Reload(self._path, settings, gateway.rotation)
+            expiry = Expiry(_certificates(settings, gateway), time.time)
             context = Context(
                 sources=Sources(mirrors),
                 etcd=lambda: EtcdStatus(
                     _endpoints(gateway.endpoints, loop.time()),
-                    findings=(*doctor.findings, *reload.findings()),
+                    expiry.certificates(),
+                    _findings(doctor, reload, expiry),
                 ),
                 clock=loop.time,
                 version=__version__,
@@ -94,6 +98,7 @@ class _Daemon:
                         group.create_task(gateway.probe(settings.ranges[0]), name="probes of endpoints"),
                         group.create_task(doctor.run(), name="diagnosis"),
                         group.create_task(reload.run(), name="reloads"),
+                        group.create_task(look_after(expiry, gateway, draw), name="ends of certificates"),
                     ]
                     self._started()
                     shown = watcher(lambda: [m.status() for m in mirrors]) if watcher else nullcontext()
@@ -139,6 +144,22 @@ async def _endless(mirror: Mirror, stopped: asyncio.Event) -> None:
 def _boot_time() -> float:
     """Seconds, time spent suspended included: an age must not stand still while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _certificates(settings: Config, gateway: Gateway) -> Callable[[], Iterable[Certificate]]:
+    if gateway.certificates is None:
+        return tuple
+    # Not at the top: this needs `cryptography`, which a daemon without TLS has no use for.
+    from syncd.daemon.certificates import on_the_way  # noqa: PLC0415
+
+    return partial(on_the_way, settings.etcd.tls, gateway)
+
+
+def _findings(doctor: Doctor, reload: Reload, expiry: Expiry) -> tuple[Finding, ...]:
+    causes = doctor.findings
+    known = {(cause.code, cause.subject) for cause in causes}
+    ends = (end for end in expiry.findings() if (end.code, end.subject) not in known)
+    return (*causes, *reload.findings(), *ends)
 
 
 def _endpoints(endpoints: Endpoints, now: float) -> tuple[EndpointStatus, ...]:

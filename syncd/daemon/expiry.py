@@ -1,0 +1,189 @@
+"""When certificates end: who is told, and when; time and chance are passed in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shlex
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from math import floor, inf
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import structlog
+
+from syncd.config.files import in_shell
+from syncd.diagnosis.catalogue import found
+from syncd.findings import Finding
+from syncd.gateway import Gateway, GatewayError
+from syncd.status import CertificateRole, CertificateStatus
+
+DAY = 86400.0
+
+WARN_DAYS = (30, 7, 1)
+"""A certificate is warned about when it has less than that left; less than the first is a finding, too."""
+
+WARN_SECONDS = 2.0
+"""Between two looks at what is known: new files and new connections bring new certificates."""
+
+LOOK_AGAIN_SECONDS = 60.0, 3600.0
+"""Between connections that are made to see etcd's certificate of now, as others may last for months: at least
+and at most; in between, half of the time that those seen have left."""
+
+log = structlog.get_logger("syncd")
+
+
+class Certificate(NamedTuple):
+    """What matters here of a certificate (see `CertificateStatus`); `not_after` is in UTC."""
+
+    role: CertificateRole
+    source: str
+    subject: str
+    not_after: datetime
+    fingerprint: bytes
+
+
+class Expiry:
+    """Tells of the ends of certificates; `known` are those there are now, `clock` is seconds since 1970."""
+
+    def __init__(self, known: Callable[[], Iterable[Certificate]], clock: Callable[[], float]) -> None:
+        self._known = known
+        self._clock = clock
+        self._said: dict[tuple[str, bytes], float] = {}
+        """The days that a certificate was last warned to have left."""
+
+    def certificates(self) -> tuple[CertificateStatus, ...]:
+        """For the status and the metrics."""
+        return tuple(
+            CertificateStatus(each.role, each.source, each.subject, _moment(each), floor(self._left(each)))
+            for each in self._known()
+        )
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Those that end soon, or have ended."""
+        return tuple(
+            _finding(each, left) for each in self._known() if (left := self._left(each)) < WARN_DAYS[0] * DAY
+        )
+
+    def warn(self) -> None:
+        """Log what ends soon: each certificate once for each of WARN_DAYS, and once when it has ended."""
+        said = {}
+        for each in self._known():
+            left = self._left(each)
+            days = min((days for days in (*WARN_DAYS, 0) if left < days * DAY), default=inf)
+            key = each.source, each.fingerprint
+            before = self._said.get(key, inf)
+            if days < before:
+                _log(each, left)
+            said[key] = min(days, before)
+        self._said = said
+
+    def _left(self, certificate: Certificate) -> float:
+        return certificate.not_after.timestamp() - self._clock()
+
+
+async def look_after(expiry: Expiry, gateway: Gateway, draw: random.Random) -> None:
+    """Have `expiry` warn in time, and see which certificates etcd has renewed, until cancelled."""
+    if gateway.certificates is None:
+        return  # http
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_warn(expiry), name="warnings of certificates that end")
+        group.create_task(_look_again(expiry, gateway, draw), name="looks at etcd's certificates")
+
+
+async def _warn(expiry: Expiry) -> None:
+    while True:
+        expiry.warn()
+        await asyncio.sleep(WARN_SECONDS)
+
+
+async def _look_again(expiry: Expiry, gateway: Gateway, draw: random.Random) -> None:
+    least, most = LOOK_AGAIN_SECONDS
+    while True:
+        left = [each.expires_in_seconds for each in expiry.certificates() if each.role == "server"]
+        soon = min((seconds for seconds in left if seconds > 0), default=most) / 2
+        # Daemons that were started together must not come together for ever.
+        await asyncio.sleep(min(max(soon, least), most) * draw.uniform(0.5, 1.5))
+        for endpoint in gateway.endpoints:
+            # One that is not well is connected to by its probes.
+            if endpoint.url in gateway.shown and endpoint.well:
+                try:
+                    await gateway.look_again(endpoint.url)
+                except GatewayError as error:
+                    log.warning(
+                        "a new connection failed",
+                        endpoint=endpoint.url,
+                        error=error.message,
+                        meaning="it was to show etcd's certificate of now; what is connected already goes on",
+                    )
+
+
+_CODES = {"ca": "tls.ca", "client": "tls.client_cert", "server": "tls.server_cert"}
+
+
+def _finding(certificate: Certificate, left: float) -> Finding:
+    end = f"in {_span(left)}" if left >= 0 else f"{_span(-left)} ago"
+    verb = "expires" if left >= 0 else "expired"
+    return found(
+        f"{_CODES[certificate.role]}_{'expires' if left >= 0 else 'expired'}",
+        certificate.source,
+        f"the certificate of {certificate.subject} {verb} {end}, at {_moment(certificate)}",
+        _cure(certificate),
+    )
+
+
+def _cure(certificate: Certificate) -> str:
+    source = certificate.source
+    match certificate.role:
+        case "ca":
+            return (
+                "add the CA's next certificate to the file (syncd takes it over by itself), then have etcd's "
+                "certificates issued by that CA, then take the old one out; what the file holds:\n"
+                f"  openssl storeutl -noout -text -certs {in_shell(Path(source))}"
+            )
+        case "client":
+            return (
+                "have the next one issued by a CA in etcd's --trusted-ca-file, and put it and its key into "
+                "the files of etcd.tls.cert_file and key_file (syncd takes them over by itself); what is "
+                "there:\n"
+                f"  openssl x509 -noout -subject -enddate -in {in_shell(Path(source))}"
+            )
+        case "server":
+            parts = urlsplit(source)
+            member = parts.netloc if parts.port else f"{parts.netloc}:443"
+            return (
+                "have the next one issued, and put it and its key into the files of that etcd's --cert-file "
+                "and --key-file (etcd reads them at each handshake); what it shows:\n"
+                f"  openssl s_client -connect {shlex.quote(member)} </dev/null | openssl x509 -noout -enddate"
+            )
+
+
+def _log(certificate: Certificate, left: float) -> None:
+    finding = _finding(certificate, left)
+    tell, event = (
+        (log.warning, "certificate expires") if left >= 0 else (log.error, "certificate has expired")
+    )
+    tell(
+        event,
+        code=finding.code,
+        role=certificate.role,
+        source=certificate.source,
+        subject=certificate.subject,
+        not_after=_moment(certificate),
+        days_left=round(left / DAY, 2),
+        meaning=finding.means,
+        cure=finding.cure,
+    )
+
+
+def _moment(certificate: Certificate) -> str:
+    return certificate.not_after.isoformat().replace("+00:00", "Z")
+
+
+def _span(seconds: float) -> str:
+    for name, length in (("days", DAY), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {name}"
+    return f"{int(seconds)} seconds"
