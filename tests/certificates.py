@@ -56,20 +56,25 @@ class Authority:
         passphrase: bytes | None = None,
         since: timedelta = -HOUR,
         until: timedelta = HOUR,
+        by_itself: bool = False,
     ) -> Issued:
-        """Sign a certificate for `names` (addresses or host names); no `usages` leave it without a list."""
+        """Sign a certificate for `names` (addresses or host names); no `usages` leave it without a list.
+
+        `by_itself`: it is self-signed.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
             if common_name
             else [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tests")]
         )
-        builder = _builder(subject, self._name, key.public_key(), since, until).add_extension(
+        issuer = subject if by_itself else self._name
+        builder = _builder(subject, issuer, key.public_key(), since, until).add_extension(
             x509.SubjectAlternativeName([_name(name) for name in names]), critical=False
         )
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
+        certificate = builder.sign(key if by_itself else self._key, hashes.SHA256())
         issued = Issued(self._directory / f"{file}.pem", self._directory / f"{file}.key")
         issued.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         issued.key.write_bytes(

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from syncd.config import Etcd
+from syncd.config.files import in_shell
 from syncd.diagnosis.catalogue import found
 from syncd.findings import Finding
 from syncd.gateway.errors import (
     CertificateRefused,
     CommonNameRefused,
     CredentialsUnusable,
+    FileUnusable,
     GatewayError,
     MalformedAnswer,
     MessageTooLarge,
@@ -84,7 +87,7 @@ def _common_name(error: CommonNameRefused, etcd: Etcd, _: KeyRange | None) -> Fi
         error.endpoint,
         f"etcd refuses {etcd.tls.cert_file or 'the certificate'}: it has a CommonName",
         "have one issued without a CN; its request is made by\n"
-        f"  openssl req -new -key {_file(etcd.tls.key_file)} -subj /O=syncd "
+        f"  openssl req -new -key {_word(etcd.tls.key_file)} -subj /O=syncd "
         '-addext "extendedKeyUsage=clientAuth" -out syncd.csr',
     )
 
@@ -94,9 +97,13 @@ def _password(error: WrongPassword, etcd: Etcd, _: KeyRange | None) -> Finding:
         "auth.wrong_password",
         error.endpoint,
         f"etcd refuses the password of user {etcd.user!r}",
-        f"write the right one into {_file(etcd.password_file)}; or give the user another one:\n"
+        f"write the right one into {_word(etcd.password_file)}; or give the user another one:\n"
         f"  etcdctl --user=root user passwd {shlex.quote(etcd.user or '')}",
     )
+
+
+def _file(error: FileUnusable, _: Etcd, __: KeyRange | None) -> Finding:
+    return found(error.code, str(error.path), error.message, error.cure)
 
 
 def _unusable(error: CredentialsUnusable, _: Etcd, __: KeyRange | None) -> Finding:
@@ -207,8 +214,8 @@ def _malformed(error: MalformedAnswer, _: Etcd, keys: KeyRange | None) -> Findin
     )
 
 
-def _file(path: object) -> str:
-    return shlex.quote(str(path)) if path else "FILE"
+def _word(path: Path | None) -> str:
+    return in_shell(path) if path else "FILE"
 
 
 _EXPLANATIONS: tuple[tuple[type[GatewayError], Callable[[Any, Etcd, KeyRange | None], Finding]], ...] = (
@@ -217,6 +224,7 @@ _EXPLANATIONS: tuple[tuple[type[GatewayError], Callable[[Any, Etcd, KeyRange | N
     (CertificateRefused, _refused),
     (CommonNameRefused, _common_name),
     (WrongPassword, _password),
+    (FileUnusable, _file),
     (CredentialsUnusable, _unusable),
     (NoAnswer, _silent),
     (Unreachable, _unreachable),

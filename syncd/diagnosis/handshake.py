@@ -138,6 +138,9 @@ def _context(tls: TLS, faults: list[Fault]) -> SSL.Context:
         context.load_verify_locations(str(tls.ca_file))
     else:
         context.set_default_verify_paths()
+    # As the daemon trusts (gateway/credentials.py): an intermediate authority by itself, too.
+    if store := context.get_cert_store():
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     if tls.cert_file and tls.key_file:
         context.use_certificate_chain_file(str(tls.cert_file))
         context.use_privatekey_file(str(tls.key_file))

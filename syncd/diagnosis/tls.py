@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from syncd.config import TLS
+from syncd.config.files import in_shell
 from syncd.config.pem import title
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.explain import SET_CERTIFICATE
@@ -186,7 +186,7 @@ def _refusal(url: str, handshake: Handshake, own: Own, now: datetime) -> Iterato
     if not own.chain:
         yield found("tls.client_cert_missing", url, said + wanted, SET_CERTIFICATE)
         return
-    certificate, file = own.chain[0], shlex.quote(str(own.tls.cert_file))
+    certificate, file = own.chain[0], in_shell(own.tls.cert_file) if own.tls.cert_file else "FILE"
     who = f"the certificate of {title(certificate)} in {file}"
     again = "it is read anew by itself when the files change"
     if now >= certificate.not_valid_after_utc:
