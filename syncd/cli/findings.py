@@ -14,7 +14,7 @@ from syncd.diagnosis.catalogue import CATALOGUE
 from syncd.findings import Finding, Level
 
 WIDTH = 100
-"""Columns that sentences fill at most. What was seen stays on one line, and so do commands, to be copied."""
+"""Columns that sentences fill at most, since wider ones are hard to read."""
 
 WORDS: Mapping[Level, str] = {"ok": "ok     ", "note": "note   ", "warning": "warning", "error": "error  "}
 SYMBOLS: Mapping[Level, str] = {"ok": "✓", "note": "·", "warning": "!", "error": "✗"}
@@ -49,38 +49,53 @@ def _places(config: Config) -> Iterator[str]:
         yield from (f"{url} {name}" for url in config.etcd.endpoints)
 
 
-def lines(findings: Iterable[Finding], marks: Mapping[Level, str], width: int = WIDTH) -> Iterator[Line]:
-    """Lay out findings: a paragraph for each subject, safe on any terminal."""
-    indent = " " * (len(marks["ok"]) + 5)
+def lines(
+    findings: Iterable[Finding], marks: Mapping[Level, str], width: int | None = None
+) -> Iterator[Line]:
+    """Lay out findings, a paragraph for each subject, safe on any terminal.
+
+    `width` is that of the terminal; without one, what was seen stays on one line, whatever its length.
+    """
+    indent = " " * (len(marks["ok"]) + 6)
+    columns = min(width or WIDTH, WIDTH)
     for subject, group in groupby(findings, attrgetter("subject")):
         yield ((visible(subject), "bold"),)
         for one in group:
             style = STYLES[one.level]
-            yield (
-                (f"  {marks[one.level]}  ", style),
-                (f"{one.code:<14}", style),
-                (f"  {visible(one.seen)}", ""),
+            head = f"  {marks[one.level]}  {one.code:<14}"
+            seen = visible(one.seen)
+            first, *rest = (
+                _wrapped(seen, columns, f"{head}  ", indent) if width and seen else [f"{head}  {seen}"]
             )
-            yield from _sentences(one.means, indent, width)
-            for line in one.cure.split("\n"):
-                if line.startswith(" "):
-                    yield ((f"{indent}    {visible(line.strip())}", "bold"),)
-                else:
-                    yield from _sentences(line, f"{indent}> ", width)
+            yield (head, style), (first[len(head) :], "")
+            for text in (*rest, *_wrapped(visible(one.means), columns, indent, indent)):
+                yield ((text, ""),)
+            yield from _cure(one.cure, indent, columns)
         yield ()
 
 
-def _sentences(text: str, indent: str, width: int) -> Iterator[Line]:
-    """A text in as many lines as it needs; words, such as --client-cert-auth, stay whole."""
-    for line in textwrap.wrap(
-        visible(text),
-        min(width, WIDTH),
-        initial_indent=indent,
-        subsequent_indent=" " * len(indent),
+def _cure(cure: str, indent: str, columns: int) -> Iterator[Line]:
+    """What to do, marked where it begins; commands stay whole, on lines of their own, to be copied."""
+    mark = "> "
+    for line in cure.split("\n"):
+        if line.startswith(" "):
+            yield ((f"{indent}    {visible(line.strip())}", "bold"),)
+        else:
+            for text in _wrapped(visible(line), columns, indent + mark, f"{indent}  "):
+                yield ((text, ""),)
+        mark = "  "
+
+
+def _wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
+    """Split a text into lines that begin with `first` or `rest`; words (--client-cert-auth) stay whole."""
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=first,
+        subsequent_indent=rest,
         break_long_words=False,
         break_on_hyphens=False,
-    ):
-        yield ((line, ""),)
+    )
 
 
 def summary(findings: Sequence[Finding]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ CONFIG = Config(
 LONG = "a sentence with --client-cert-auth in it, " * 6
 
 
-def shown(findings: list[Finding], width: int = 80) -> list[str]:
+def shown(findings: list[Finding], width: int | None = None) -> list[str]:
     """What is printed, without its colours."""
     return ["".join(text for text, _ in line) for line in lines(findings, WORDS, width)]
 
@@ -70,27 +70,35 @@ def test_a_paragraph_for_each_subject() -> None:
         NEAR,
         "  ok       tcp.ok          connected",
         "  error    auth.wrong_password  refused",
-        "            etcd knows no such user, or that is not the user's password",
-        "            > write the right one, or give another:",
-        "                etcdctl user",
+        "             etcd knows no such user, or that is not the user's password",
+        "             > write the right one, or give another:",
+        "                 etcdctl user",
         "",
         f"{NEAR} /b/",
         "  note     range.empty     no keys",
-        "            nothing is there; is that the right prefix?",
+        "             nothing is there; is that the right prefix?",
         "",
     ]
 
 
 @pytest.mark.parametrize("width", [40, 80, 300])
 def test_sentences_are_wrapped_and_commands_are_not(width: int) -> None:
-    """No line is too wide for the terminal or for readers; a command stays one line, words stay whole."""
+    """On a terminal, no line is too wide for it or for readers; commands and words stay whole."""
     command = f"openssl {'x' * 200} --a-b"
-    finding = Finding("tcp.ok", "error", NEAR, "seen", LONG, f"{LONG}\n  {command}")
+    finding = Finding("tcp.ok", "error", NEAR, LONG, LONG, f"{LONG}\n  {command}\n{LONG}")
     text = shown([finding], width)
-    assert f"                {command}" in text
+    assert f"                 {command}" in text
     rest = [line for line in text if command not in line]
     assert max(map(len, rest)) <= min(width, 100)
-    assert sum(line.count("--client-cert-auth") for line in rest) == 12
+    assert sum(line.count("--client-cert-auth") for line in rest) == 4 * 6
+    assert sum(line.lstrip().startswith("> ") for line in rest) == 1
+
+
+@pytest.mark.parametrize("seen", [LONG, ""])
+def test_what_was_seen_is_one_line_elsewhere(seen: str) -> None:
+    """However long it is, for programs such as grep read it; and even when it is nothing."""
+    assert shown([Finding("tcp.ok", "ok", NEAR, seen)])[1:] == [f"  ok       tcp.ok          {seen}", ""]
+    assert len(shown([Finding("tcp.ok", "ok", NEAR, seen)], 40)) == (14 if seen else 3)
 
 
 def test_what_others_wrote_cannot_control_the_terminal() -> None:
