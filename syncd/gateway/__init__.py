@@ -11,6 +11,7 @@ probe        when an endpoint that failed is looked at again
 endpoints    what is remembered of each, and which one is asked         (pure)
 seen         what was seen of etcd, and which member is fit to be asked (pure)
 messages     the JSON as typed values                                   (pure)
+membership   the same, of what members tell of each other               (pure)
 framing      the bytes of a stream cut into documents                   (pure)
 errors       the tree of errors, from every shape that etcd gives them  (pure)
 """

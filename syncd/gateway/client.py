@@ -40,6 +40,7 @@ from syncd.gateway.messages import (
     Header,
     Page,
     Sample,
+    StatusAnswer,
     decode,
     range_request,
     sample_request,
@@ -55,6 +56,7 @@ FAULTS = (Unreachable, Untrusted, CertificateRefused, NoGateway, Unavailable, Ma
 """What is the endpoint's fault, so that another one may do better. All other errors are etcd's answer."""
 
 Answer = TypeVar("Answer", Page, Sample)
+Told = TypeVar("Told")
 
 _auth = msgspec.json.Decoder(AuthAnswer, strict=False)
 
@@ -180,6 +182,15 @@ class Gateway:
         """
         body = sample_request(interval, keys, revision, newer_than)
         return await self._read(self._current(), "/kv/txn", body, partial(Sample, keys=keys))
+
+    async def status(self) -> StatusAnswer:
+        """What the member asked now says of itself; without a token, which needs a leader to be had."""
+        return await self._identity.status(self._current())
+
+    async def ask(self, path: str, body: bytes, told: msgspec.json.Decoder[Told]) -> Told:
+        """What the member asked now answers to a call that no mirror makes, such as /cluster/member/list."""
+        endpoint = self._current()
+        return decode(endpoint.url, told, await self._call(endpoint, path, body, BODY_LIMIT))
 
     @asynccontextmanager
     async def watch(self, keys: KeyRange, start_revision: int) -> AsyncIterator[WatchStream]:

@@ -31,6 +31,9 @@ Count = Revision
 Version = Annotated[str, msgspec.Meta(max_length=100)]
 """etcd's version, such as 3.5.16; what is longer is none."""
 
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+"""What people are told of; the same."""
+
 
 class Header(msgspec.Struct, frozen=True):
     """ResponseHeader: who answered, and at which revision of the whole key space.
@@ -75,14 +78,16 @@ class TxnAnswer(msgspec.Struct, frozen=True):
 class StatusAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """maintenance/status: what one member says of itself; camelCase in etcd's own proto, hence `rename`.
 
-    `leader` is 0 while it has none. Seen on all versions, where `errors` says so only from 3.4 on; learners
-    are there from 3.4 on.
+    `leader` is 0 while it has none. Seen on all versions, where `errors` says so only from 3.4 on, as it does
+    of alarms; learners are there from 3.4 on. `db_size`: bytes of the file.
     """
 
     header: Header
     version: Version = ""
     leader: int = 0
     is_learner: bool = False
+    db_size: Count = 0
+    errors: tuple[Text, ...] = ()
 
 
 class VersionAnswer(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.gateway.errors import MalformedAnswer
+from syncd.gateway.membership import Alarm, AlarmAnswer, ListedMember, MemberListAnswer
 from syncd.gateway.messages import (
     Header,
     Page,
@@ -294,6 +295,52 @@ def test_a_version_has_a_length(kind: type[VersionAnswer | StatusAnswer]) -> Non
     )
     with pytest.raises(MalformedAnswer, match="length <= 100"):
         decode(URL, decoder, body % (b"9" * 5000, b"9" * 5000))
+
+
+def test_a_status_tells_of_alarms_and_size() -> None:
+    """As 3.5.1 writes it; 3.3.25 leaves `errors` out."""
+    body = (
+        b'{"header":{"cluster_id":"9","member_id":"7","revision":"11","raft_term":"2"},"version":"3.5.1",'
+        b'"dbSize":"106496","leader":"7","raftIndex":"17","raftTerm":"2","raftAppliedIndex":"17",'
+        b'"errors":["memberID:7 alarm:NOSPACE ","alarm:CORRUPT "],"dbSizeInUse":"106496"}'
+    )
+    got = decode(URL, msgspec.json.Decoder(StatusAnswer, strict=False), body)
+    errors = ("memberID:7 alarm:NOSPACE ", "alarm:CORRUPT ")
+    assert got == StatusAnswer(Header(9, 11, 2, 7), "3.5.1", leader=7, db_size=106496, errors=errors)
+
+
+def test_members_tell_of_each_other() -> None:
+    """As 3.5.30 writes it; the second one was added and never started, the last is a learner."""
+    body = (
+        b'{"header":{"cluster_id":"9", "member_id":"7", "raft_term":"2"}, "members":[{"ID":"7", '
+        b'"name":"one", '
+        b'"peerURLs":["http://10.0.0.1:2380"], "clientURLs":["http://10.0.0.1:2379"]}, '
+        b'{"ID":"18446744073709551615", "peerURLs":["http://10.0.0.2:2380"]}, '
+        b'{"ID":"8", "name":"three", "clientURLs":["http://10.0.0.3:2379"], "isLearner":true}]}'
+    )
+    got = decode(URL, msgspec.json.Decoder(MemberListAnswer, strict=False), body)
+    assert got.header == Header(9, 0, 2, 7)
+    assert got.members == (
+        ListedMember(7, "one", ("http://10.0.0.1:2379",)),
+        ListedMember(2**64 - 1),
+        ListedMember(8, "three", ("http://10.0.0.3:2379",), is_learner=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "alarms"),
+    [
+        (b"{}", ()),
+        (b'{"header":{"revision":"1"}}', ()),
+        (
+            b'{"alarms":[{"memberID":"7","alarm":"NOSPACE"},{"alarm":"CORRUPT"}]}',
+            (Alarm(7, "NOSPACE"), Alarm(0, "CORRUPT")),
+        ),
+    ],
+)
+def test_alarms_are_listed(body: bytes, alarms: tuple[Alarm, ...]) -> None:
+    """As 3.3.25 and 3.5.1 write them."""
+    assert decode(URL, msgspec.json.Decoder(AlarmAnswer, strict=False), body).alarms == alarms
 
 
 def _txn(*ranges: object) -> bytes:
