@@ -63,7 +63,11 @@ def read_file(path: Path, most: int = FILE_BYTES, *, expected: str = "a file") -
 def read_password(path: Path) -> str:
     """Return the password that the file holds: its only line, without the line's end; Unusable otherwise."""
     data = read_file(path, expected=PASSWORD)
-    cure = f'write the password alone into it: read -rs password; printf %s "$password" > {in_shell(path)}'
+    new = in_shell(path.with_name(path.name + ".new"))  # what stands here may be somebody's key
+    cure = (
+        "write the password alone into a file that nobody else can read, and name that: "
+        f'(umask 077; read -rs password; printf %s "$password" > {new})'
+    )
     try:
         text = data.decode()
     except UnicodeDecodeError:  # not named as the cause, for it quotes the file
@@ -101,14 +105,9 @@ def in_shell(path: Path) -> str:
 
 
 def _not_a_file(path: Path, expected: str) -> Unusable:
-    word = in_shell(path)
-    if os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, raises nothing
-        found, cure = "is a directory", f"name a file in it: ls -l {word}"
-    else:
-        found, cure = (
-            "is a pipe, a device or a socket",
-            f"name a regular file; what this one is: ls -l {word}",
-        )
+    folder = os.path.isdir(path)  # noqa: PTH112 - unlike Path.is_dir, raises nothing
+    found = "is a directory" if folder else "is a pipe, a device or a socket"
+    cure = f"name a {'file in it' if folder else 'regular file'}; what is there: ls -l {in_shell(path)}"
     return Unusable("file.not_a_file", path, found, expected=expected, cure=cure)
 
 
@@ -117,22 +116,22 @@ def _unreadable(path: Path, error: OSError, expected: str) -> Unusable:
     if error.errno in _MISSING:
         near = next((folder for folder in path.parents if os.path.isdir(folder)), path)  # noqa: PTH112 - as above
         target = os.path.islink(path) and Path(os.path.realpath(path))  # noqa: PTH114 - as above
-        found = (
-            f"is a link to {shown(target)}, where nothing is: {reason}"
-            if target
-            else f"is not there: {reason}"
-        )
+        found = f"is a link to {shown(target)}, where nothing is" if target else "is not there"
         cure = f"put it there, or name another one; what there is: ls -l {in_shell(near)}"
-        return Unusable("file.missing", path, found, expected=expected, cure=cure)
+        return Unusable("file.missing", path, f"{found}: {reason}", expected=expected, cure=cure)
     if not isinstance(error, PermissionError):
-        found, cure = f"cannot be read: {reason}", f"look for the fault of the disk: cat {in_shell(path)}"
-        return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
+        cure = f"look at the disk, until this says nothing: cat {in_shell(path)} > /dev/null"
+        return Unusable("file.unreadable", path, f"cannot be read: {reason}", expected=expected, cure=cure)
     # The file's own permissions may be well, and a directory on the way the one that is shut.
     real = Path(os.path.realpath(path))
     shut = next((folder for folder in reversed(real.parents) if not _may(folder, os.X_OK)), None)
-    found = f"cannot be read by {_user()}: " + (f"{shown(shut)} is shut to it" if shut else reason)
-    word, bit = in_shell(shut or real), "x" if shut else "r"
-    cure = f"let that user's group in: chgrp {os.getegid()} {word} && chmod g+{bit} {word}"
+    if shut:
+        reason = f"{shown(shut)} is shut to that user"
+        cure = f"put the file elsewhere, or let everybody pass there: chmod o+x {in_shell(shut)}"
+    else:
+        word = in_shell(real)
+        cure = f"let that user's group read it: chgrp {os.getegid()} {word} && chmod g+r {word}"
+    found = f"cannot be read by {_user()}: {reason}"
     return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
 
 

@@ -102,14 +102,19 @@ def as_nobody() -> Iterator[int]:
         os.seteuid(own)
 
 
-@pytest.mark.parametrize(("shut", "bit"), [("key.pem", "r"), ("tls", "x")])
-def test_a_file_that_this_user_may_not_read(shut: str, bit: str) -> None:
+@pytest.mark.parametrize(
+    ("shut", "reason", "command"),
+    [
+        ("tls/key.pem", "Permission denied", "chgrp {gid} {shut} && chmod g+r {shut}"),
+        ("tls", "{shut} is shut to that user", "chmod o+x {shut}"),
+    ],
+)
+def test_a_file_that_this_user_may_not_read(shut: str, reason: str, command: str) -> None:
     """It is told who may not, what on the way to the file is shut, and the command that opens it."""
     with tempfile.TemporaryDirectory() as top:
-        path = Path(top) / "tls" / "key.pem"
+        path, closed = Path(top) / "tls" / "key.pem", Path(top) / shut
         path.parent.mkdir()
         path.touch()
-        closed = path if shut == path.name else path.parent
         for folder in (Path(top), path.parent):
             folder.chmod(0o755)
         closed.chmod(0)
@@ -120,8 +125,15 @@ def test_a_file_that_this_user_may_not_read(shut: str, bit: str) -> None:
             closed.chmod(0o700)
     assert (caught.value.code, caught.value.path) == ("file.unreadable", path)
     assert f"uid {uid}" in str(caught.value)
-    assert (f"{path.parent} is shut" in str(caught.value)) == (closed != path)
-    assert caught.value.cure.endswith(f": chgrp {os.getegid()} {closed} && chmod g+{bit} {closed}")
+    assert f": {reason.format(shut=closed)}; " in str(caught.value)
+    assert caught.value.cure.endswith(f": {command.format(gid=os.getegid(), shut=closed)}")
+
+
+def test_a_file_that_the_disk_does_not_give() -> None:
+    """An error in reading is told as it is; the memory of this process has one at its beginning."""
+    with pytest.raises(Unusable, match="^/proc/self/mem cannot be read: Input/output error; ") as caught:
+        read_file(Path("/proc/self/mem"))
+    assert caught.value.code == "file.unreadable"
 
 
 def test_a_file_is_read_up_to_a_bound(tmp_path: Path) -> None:
@@ -153,7 +165,7 @@ def test_a_password_is_a_line(tmp_path: Path, password: str, end: str) -> None:
     ],
 )
 def test_what_is_no_password(tmp_path: Path, data: bytes, code: str, found: str) -> None:
-    """Refused without a word of what it holds; what the cure says to do puts a password there."""
+    """Refused without a word of what it holds; what the cure says makes a good one, beside it and private."""
     path = tmp_path / "it's a password"
     path.write_bytes(data)
     with pytest.raises(Unusable) as caught:
@@ -165,7 +177,10 @@ def test_what_is_no_password(tmp_path: Path, data: bytes, code: str, found: str)
     assert not any(word in str(caught.value) + caught.value.cure for word in SECRET.split())
     command = caught.value.cure.partition(": ")[2]
     subprocess.run(["bash", "-c", command], input=f"{SECRET}\n".encode(), check=True)
-    assert read_password(path) == SECRET
+    new = path.with_name(f"{path.name}.new")
+    assert read_password(new) == SECRET
+    assert new.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == data
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from syncd.config.files import Unusable
 from syncd.config.pem import TITLE_CHARACTERS, check_pair, read_certificates, read_key, title
+from syncd.diagnosis.catalogue import CATALOGUE
 from tests.config.material import (
     BROKEN,
     BROKEN_KEY,
@@ -49,6 +50,7 @@ def refused(read: Callable[[Path], object], path: Path) -> Unusable:
     with pytest.raises(Unusable) as caught:
         read(path)
     assert caught.value.path == path
+    assert caught.value.code in CATALOGUE
     told = f"{caught.value}; {caught.value.cure}"
     assert told.isprintable()
     lines = path.read_bytes().decode("latin-1").splitlines()
