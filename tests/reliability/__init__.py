@@ -22,7 +22,8 @@ The court
     tally     what was counted, and what was wrong
 
 The stage
-    stage     the cluster (members, peers), the daemon (lives, shifted), and the writer
+    stage     the cluster (guarded, its members, peers and users; keyring: its certificates), the daemon
+              (road, lives, shifted), and the writer
     faults    what befalls them (kinds of it), and schedule: when            (schedule is pure)
     chaos     all of it together, the command; report: what it says
 

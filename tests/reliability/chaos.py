@@ -23,22 +23,16 @@ from time import monotonic
 
 from tests.etcd import reason_missing
 from tests.reliability.faults import faults_for, play
+from tests.reliability.guarded import GuardedCluster
 from tests.reliability.history import History
 from tests.reliability.judge import Judge
 from tests.reliability.kinds import Kind
 from tests.reliability.readers import Readers
 from tests.reliability.report import Report
 from tests.reliability.schedule import Round, rounds
-from tests.reliability.stage import (
-    HEARTBEAT,
-    HISTORY_EVENTS,
-    ROOT,
-    ROOT_PASSWORD,
-    NotRecoveredError,
-    Stage,
-    guarded_cluster,
-)
+from tests.reliability.stage import HEARTBEAT, HISTORY_EVENTS, NotRecoveredError, Stage
 from tests.reliability.tally import Tally
+from tests.reliability.users import ROOT, ROOT_PASSWORD
 
 VERSION = "3.5.30"
 MINUTES = 10.0
@@ -56,9 +50,9 @@ MEMORY_BYTES = 256 << 20
 class Chaos:
     """One run: `await run()` once, then look at `report`."""
 
-    def __init__(self, version: str, seed: int, only: Collection[str] = ()) -> None:
-        self._kinds = chosen(version, only)
-        self.report = Report(version, seed, Tally(), tuple(only))
+    def __init__(self, version: str, seed: int, only: Collection[str] = (), *, tls: bool = False) -> None:
+        self._kinds = chosen(version, only, tls=tls)
+        self.report = Report(version, seed, Tally(), tuple(only), tls=tls)
         self.report.faults.update({kind.name: 0 for kind in self._kinds})
         self._history = History()
         self._keep: Path | None = None
@@ -67,8 +61,9 @@ class Chaos:
         """Make faults for about so long, or `most` rounds; then judge everything."""
         self.report.minutes, self.report.most = minutes, most
         seed, tally, history = self.report.seed, self.report.tally, self._history
-        cluster = guarded_cluster(self.report.version)
-        judge = Judge(history, cluster.endpoints, cluster.members[0].api_prefix, ROOT, ROOT_PASSWORD)
+        cluster = GuardedCluster(self.report.version, tls=self.report.tls)
+        one = cluster.members[0]
+        judge = Judge(history, cluster.endpoints, one.api_prefix, ROOT, ROOT_PASSWORD, one.tls)
         began = monotonic()
         async with Stage(cluster, history, judge, random.Random(seed)) as stage:
             readers = Readers(
@@ -162,9 +157,9 @@ class Chaos:
         )
 
 
-def chosen(version: str, only: Collection[str]) -> list[Kind]:
+def chosen(version: str, only: Collection[str], *, tls: bool = False) -> list[Kind]:
     """The kinds for a version; with `only`, those whose names contain one of these. ValueError for none."""
-    kinds = list(faults_for(version))
+    kinds = list(faults_for(version, tls=tls))
     found = [kind for kind in kinds if not only or any(text in kind.name for text in only)]
     if not found:
         raise ValueError(f"no kind of fault is called so; there are: {', '.join(k.name for k in kinds)}")
@@ -209,19 +204,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="so many of them, however long that takes")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="repeats a run's schedule")
     parser.add_argument("--version", default=VERSION, help=f"etcd's; {VERSION} by default")
+    parser.add_argument("--tls", action="store_true", help="with certificates, and faults of those")
     parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="parts of the names of faults")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the report as JSON")
     arguments = parser.parse_args(argv)
     if reason := reason_missing(arguments.version):
         parser.error(f"no etcd {arguments.version}: {reason}")
     try:
-        chaos = Chaos(arguments.version, arguments.seed, arguments.only)
+        chaos = Chaos(arguments.version, arguments.seed, arguments.only, tls=arguments.tls)
     except ValueError as error:
         parser.error(str(error))
     most = arguments.rounds
     minutes = arguments.minutes if most is None else None
     length = f"{minutes:g} minutes" if most is None else f"{most} rounds"
-    say(f"seed {arguments.seed}, etcd {arguments.version}, {length}")
+    say(f"seed {arguments.seed}, {chaos.report.etcd}, {length}")
     try:
         asyncio.run(chaos.run(minutes, most))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the report is due

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.etcd import reason_missing
-from tests.reliability.stage import Stage, guarded_cluster
+from tests.reliability.guarded import GuardedCluster
+from tests.reliability.stage import Stage
 
 VERSIONS = ("3.4.23", "3.5.30")
 
@@ -57,10 +58,12 @@ def guarded_version(request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def staged(version: str, *, writing: bool = True) -> AsyncIterator[tuple[Stage, Unjudged]]:
+async def staged(
+    version: str, *, writing: bool = True, tls: bool = False
+) -> AsyncIterator[tuple[Stage, Unjudged]]:
     """A stage, with its writer at work, and what it told about that."""
     told = Unjudged()
-    stage = Stage(guarded_cluster(version), told, told, random.Random(1))
+    stage = Stage(GuardedCluster(version, tls=tls), told, told, random.Random(1))
     async with stage, asyncio.TaskGroup() as group:
         writer = group.create_task(stage.writer.run(), name="writer") if writing else None
         await stage.recovered()

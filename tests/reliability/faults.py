@@ -9,18 +9,19 @@ from tests.etcd import available
 from tests.reliability.faults_data import DATA
 from tests.reliability.faults_network import NETWORK
 from tests.reliability.faults_processes import PROCESSES, UPGRADE, UPGRADED
-from tests.reliability.faults_users import USERS
+from tests.reliability.faults_users import TOKENS, USERS
 from tests.reliability.kinds import Faults, MissedError
 from tests.reliability.schedule import Planned, Round
 from tests.reliability.stage import Stage
 
-FAULTS: Faults = {**PROCESSES, **NETWORK, **DATA, **USERS, **UPGRADE}
+FAULTS: Faults = {**PROCESSES, **NETWORK, **DATA, **USERS, **TOKENS, **UPGRADE}
 
 
-def faults_for(version: str) -> Faults:
+def faults_for(version: str, *, tls: bool = False) -> Faults:
     """Those that can befall a cluster that begins with this version."""
     upgradable = version.startswith("3.4.") and UPGRADED in available()
-    return FAULTS if upgradable else {kind: fault for kind, fault in FAULTS.items() if kind not in UPGRADE}
+    left_out = {*(() if upgradable else UPGRADE), *(TOKENS if tls else ())}
+    return {kind: fault for kind, fault in FAULTS.items() if kind not in left_out}
 
 
 async def play(stage: Stage, faults: Round) -> dict[str, str]:

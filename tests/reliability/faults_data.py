@@ -12,7 +12,8 @@ from functools import partial
 from tests.etcd import Etcd
 from tests.reliability.faults_network import let_through, refuse, slow_down
 from tests.reliability.kinds import Faults, MissedError, Part, kind
-from tests.reliability.stage import ROOT, ROOT_PASSWORD, NotRecoveredError, Stage
+from tests.reliability.stage import NotRecoveredError, Stage
+from tests.reliability.users import ROOT, ROOT_PASSWORD
 
 READ_RATE = 48 << 10
 """Bytes a second at which a full read of a few hundred keys takes some seconds."""

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from signal import SIGCONT, SIGHUP, SIGSTOP
 
+from tests.reliability.guarded import TOKEN_SECONDS
 from tests.reliability.kinds import Faults, MissedError, Part, kind
-from tests.reliability.stage import TOKEN_SECONDS, NotRecoveredError, Stage
+from tests.reliability.stage import NotRecoveredError, Stage
 
 EXPIRED = (TOKEN_SECONDS + 1.5, TOKEN_SECONDS + 3.0)
 """Seconds after which etcd has forgotten a token: it looks once a second."""
@@ -20,7 +21,7 @@ REPLACED_SECONDS = 5.0
 @asynccontextmanager
 async def password_changed(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
     """Another password, which the daemon is told only a while later; meanwhile it has to connect again."""
-    await stage.change_password()
+    await stage.users.change_password()
     for proxy in stage.road:
         proxy.cut()
     yield
@@ -31,11 +32,11 @@ async def password_changed(stage: Stage, draw: random.Random) -> AsyncIterator[N
 @asynccontextmanager
 async def role_revoked(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
     """The daemon may read nothing for a while, and has to connect again meanwhile."""
-    await stage.revoke()
+    await stage.users.revoke()
     for proxy in stage.road:
         proxy.cut()
     yield
-    await stage.grant()
+    await stage.users.grant()
 
 
 @asynccontextmanager
@@ -66,5 +67,8 @@ def _replaced(stage: Stage) -> int:
 USERS: Faults = {
     kind("password changed", Part.USERS, Part.DAEMON, Part.ROAD): password_changed,
     kind("role revoked", Part.USERS, Part.ROAD): role_revoked,
+}
+TOKENS: Faults = {
+    # Whether it hits is read on the road, so not with TLS.
     kind("auth token expired", Part.USERS, Part.DAEMON, Part.ROAD, hold=EXPIRED): auth_token_expired,
 }

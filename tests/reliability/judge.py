@@ -12,6 +12,7 @@ one of a catch-up, has whole revisions. Were it otherwise, the members would con
 from __future__ import annotations
 
 import asyncio
+import ssl
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import cycle, groupby
@@ -48,16 +49,26 @@ class JudgeError(Exception):
 
 
 class Judge:
-    """Watches `endpoints`, the members' own addresses, as `user`, who may read everything, or as nobody."""
+    """Watches `endpoints`, the members' own addresses, as `user`, who may read everything, or as nobody.
+
+    `tls`: where they are https.
+    """
 
     def __init__(
-        self, history: History, endpoints: Sequence[str], api_prefix: str, user: str, password: str
+        self,
+        history: History,
+        endpoints: Sequence[str],
+        api_prefix: str,
+        user: str,
+        password: str,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._history = history
         self._endpoints = tuple(endpoints)
         self._prefix = api_prefix
         self._user = user
         self._password = password
+        self._tls = tls
         self._moved = asyncio.Condition()
         self._compacted: tuple[int, int, float] | None = None
         self.streams = 0
@@ -67,7 +78,7 @@ class Judge:
 
     async def run(self) -> None:
         """Watch all members until cancelled, whatever happens to them; JudgeError when they contradict."""
-        async with _session() as session:
+        async with self._session() as session:
             members = [_Member(self, session, endpoint) for endpoint in self._endpoints]
             try:
                 async with asyncio.TaskGroup() as group:
@@ -119,7 +130,7 @@ class Judge:
         """A revision, and all that etcd holds at it, by the word of any member."""
         why = "no member"
         try:
-            async with asyncio.timeout(PATIENCE), _session() as session:
+            async with asyncio.timeout(PATIENCE), self._session() as session:
                 for endpoint in cycle(self._endpoints):
                     url = self.address(endpoint, "")
                     try:
@@ -131,6 +142,11 @@ class Judge:
         except TimeoutError as error:
             raise JudgeError(f"etcd could not be read within {PATIENCE:g} s; at last {why}") from error
         raise JudgeError(why)
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls or True)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
     @property
     def history(self) -> History:
@@ -230,11 +246,6 @@ class _Member:
                 if "result" not in document:
                     raise Lost(line.decode())
                 yield document["result"]
-
-
-def _session() -> aiohttp.ClientSession:
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -30,6 +30,7 @@ class Report:
     """For which it was to make faults,"""
     most: int | None = None
     """or in how many rounds."""
+    tls: bool = False
     aborted: str = ""
     """Why it ended before its end."""
     seconds: float = 0.0
@@ -57,6 +58,11 @@ class Report:
     reconnects: dict[str, int] = field(default_factory=dict)
 
     @property
+    def etcd(self) -> str:
+        """Which one it was."""
+        return f"etcd {self.version}{' with TLS' if self.tls else ''}"
+
+    @property
     def ok(self) -> bool:
         """Whether nothing was wrong, and the run came to its end."""
         return self.exit_code == 0
@@ -71,14 +77,15 @@ class Report:
         """What does the same again."""
         length = f"--minutes {self.minutes or 0:g}" if self.most is None else f"--rounds {self.most}"
         only = f" --only {shlex.join(self.only)}" if self.only else ""
-        return f"tests/chaos --version {self.version} --seed {self.seed} {length}{only}"
+        tls = " --tls" if self.tls else ""
+        return f"tests/chaos --version {self.version}{tls} --seed {self.seed} {length}{only}"
 
     @property
     def summary(self) -> str:
         """A few lines of it, for the end of many tests."""
         made = Counter({name: count for name, count in self.faults.items() if count})
         return (
-            f"etcd {self.version}, seed {self.seed}, {self.seconds:.0f} s: {self.tally.events} events "
+            f"{self.etcd}, seed {self.seed}, {self.seconds:.0f} s: {self.tally.events} events "
             f"told and judged, {len(self.tally.violations)} violations\n"
             f"    {made.total()} faults hit: {_counts(made)}\n"
             f"    {self.missed.total()} missed: {_counts(self.missed)}"
@@ -96,7 +103,7 @@ class Report:
         violations = self.tally.violations
         lines = [
             *([f"ABORTED: {self.aborted}"] if self.aborted else []),
-            f"etcd {self.version}, seed {self.seed}: {self.seconds:.0f} s, {self.rounds} rounds",
+            f"{self.etcd}, seed {self.seed}: {self.seconds:.0f} s, {self.rounds} rounds",
             f"once more: {self.command}",
             f"faults that hit: {made}{hourly}: {_counts(self.faults)}",
             f"faults that missed: {self.missed.total()}: {_counts(self.missed)}",

@@ -1,6 +1,6 @@
 """Where it all plays: a guarded cluster, a daemon whose only road to it are proxies, and a writer.
 
-    cluster = guarded_cluster("3.5.30")
+    cluster = GuardedCluster("3.5.30", tls=True)
     async with Stage(cluster, history, judge, random.Random(1)) as stage:
         ...  # a fault, and its end
         seconds = await stage.recovered()
@@ -20,24 +20,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol, Self
 
-from tests.calls import RefusedError, prefix_end
 from tests.daemon.process import Daemon
-from tests.etcd import Cluster, Etcd
+from tests.etcd import Etcd
 from tests.reliability import shifted
+from tests.reliability.guarded import GuardedCluster
 from tests.reliability.lives import Lives
-from tests.reliability.members import Members, b64
+from tests.reliability.members import Members
 from tests.reliability.peers import PeerProxy, between
 from tests.reliability.road import Road
+from tests.reliability.users import ROOT, ROOT_PASSWORD, USER, Users
 from tests.reliability.writer import GROUPS, Acknowledging, Writer
 from tests.serve.local import CutError, target
 
 RANGE = b"/c/"
-ROOT, ROOT_PASSWORD = "root", "sesame"
-USER, ROLE = "syncd", "reading"
-
-TOKEN_SECONDS = 3
-"""How long a token lives that isn't used: so short that most of the daemon's are no longer good."""
-
 HEARTBEAT = 1.0
 REQUEST = 2.0
 HISTORY_EVENTS = 2_000
@@ -76,23 +71,18 @@ class Judge(Protocol):
         """Hold the history against what etcd holds now; how many keys that were."""
 
 
-def guarded_cluster(version: str) -> Cluster:
-    """Three members whose users' tokens are short-lived and cheap."""
-    cheap = () if version.startswith("3.3.") else ("--bcrypt-cost=4",)
-    return Cluster(version, (*cheap, f"--auth-token-ttl={TOKEN_SECONDS}"))
-
-
 class Stage:
     """One cluster and one daemon, from `async with` to its end."""
 
-    def __init__(self, cluster: Cluster, history: History, judge: Judge, draw: random.Random) -> None:
+    def __init__(self, cluster: GuardedCluster, history: History, judge: Judge, draw: random.Random) -> None:
         self.cluster = cluster
         self.history = history
         self.judge = judge
         self.version = cluster.members[0].version
         self.members = Members(cluster.members)
         self.writer = Writer(self.members, history, draw)
-        self.road = [Road(member.port) for member in cluster.members]
+        self.users = Users(self.members, RANGE)
+        self.road = [Road(member.port, tls=cluster.keyring is not None) for member in cluster.members]
         """What the daemon sees of the members, in their order."""
         self.peers: list[PeerProxy] = []
         """What the members see of each other."""
@@ -100,7 +90,6 @@ class Stage:
         self.lives = Lives()
         self.compared = 0
         """Keys that the judge held against etcd's own word."""
-        self._password = 0
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -114,7 +103,7 @@ class Stage:
             for member in self.cluster.members:
                 member.launch()
             await self.ready()
-            await self._guard()
+            await self.users.guard()
             await self.writer.mark(self.history.generation)
             self._configure()
             await self.start_daemon()
@@ -168,6 +157,10 @@ class Stage:
         except TimeoutError as error:
             raise NotRecoveredError(f"after {patience:g} s the daemon says: {await self.status()}") from error
 
+    def tell_password(self) -> None:
+        """Write the password of the daemon's user where the daemon will find it when it reloads."""
+        self._password_file.write_text(self.users.password)
+
     def set_clock(self, seconds: int) -> None:
         """Have the daemon's wall clock be wrong by that much."""
         shifted.shift(self._clock_file, seconds)
@@ -203,7 +196,7 @@ class Stage:
             await self.ready()
             if wiped:
                 self.members.be(None)
-                await self._guard()
+                await self.users.guard()
             self.members.be(ROOT, ROOT_PASSWORD)
             await self.writer.mark(generation)
             for proxy in self.road:
@@ -219,49 +212,6 @@ class Stage:
         await self.judge.caught_up(revision)
         await self.members.insist("/kv/compaction", {"revision": revision, "physical": True})
         return revision
-
-    # The users
-
-    async def change_password(self) -> None:
-        """Give the daemon's user another password, which the daemon doesn't know yet."""
-        self._password += 1
-        await self.members.insist("/auth/user/changepw", {"name": USER, "password": self._secret})
-
-    def tell_password(self) -> None:
-        """Write the password where the daemon will find it when it reloads."""
-        self._password_file.write_text(self._secret)
-
-    async def grant(self) -> None:
-        """Let the daemon's user read the mirrored range."""
-        await self.members.insist("/auth/user/grant", {"user": USER, "role": ROLE})
-
-    async def revoke(self) -> None:
-        """Take that back."""
-        await self.members.insist("/auth/user/revoke", {"name": USER, "role": ROLE})
-
-    async def _guard(self) -> None:
-        """Switch authentication on in an etcd that has none."""
-        permission = {"permType": "READ", "key": b64(RANGE), "range_end": b64(prefix_end(RANGE))}
-        for path, body in (
-            ("user/add", {"name": ROOT, "password": ROOT_PASSWORD}),
-            ("role/add", {"name": ROOT}),
-            ("user/grant", {"user": ROOT, "role": ROOT}),
-            ("user/add", {"name": USER, "password": self._secret}),
-            ("role/add", {"name": ROLE}),
-            ("role/grant", {"name": ROLE, "perm": permission}),
-            ("user/grant", {"user": USER, "role": ROLE}),
-            ("enable", {}),
-        ):
-            try:
-                await self.members.insist(f"/auth/{path}", body)
-            except RefusedError as error:
-                if "already" not in error.text:  # done by a call whose answer was lost
-                    raise
-        self.members.be(ROOT, ROOT_PASSWORD)
-
-    @property
-    def _secret(self) -> str:
-        return f"open {self._password}"
 
     @property
     def _password_file(self) -> Path:
@@ -284,6 +234,7 @@ class Stage:
             "timeouts": {"heartbeat": f"{HEARTBEAT:g}s", "request": f"{REQUEST:g}s", "connect": "1s"},
             "user": USER,
             "password_file": str(self._password_file),
+            "tls": self.cluster.keyring.settings if self.cluster.keyring else {},
         }
         daemon.write()
         self.tell_password()

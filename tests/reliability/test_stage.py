@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import ssl
 import time
 
 import pytest
@@ -12,8 +14,9 @@ from tests.reliability.conftest import staged
 from tests.reliability.kinds import watched
 from tests.reliability.members import b64
 from tests.reliability.report import Report
-from tests.reliability.stage import RANGE, USER
+from tests.reliability.stage import RANGE
 from tests.reliability.tally import Tally
+from tests.reliability.users import ROOT, ROOT_PASSWORD, USER
 from tests.serve.local import target
 
 
@@ -54,6 +57,20 @@ async def test_the_user_may_read_the_mirrored_range_only(guarded_version: str) -
         for path, key in (("/kv/range", b"/o/1"), ("/kv/put", RANGE)):
             with pytest.raises(RefusedError, match="permission denied"):
                 await stage.members.ask(path, {"key": b64(key)})
+
+
+async def test_with_tls_everybody_needs_a_certificate(guarded_version: str) -> None:
+    """The daemon, the tests' calls and etcdctl show theirs; whoever shows none gets no answer."""
+    async with staged(guarded_version, tls=True) as (stage, _):
+        revision = stage.daemon.range_status()["revision"]
+        await stage.until(lambda: _soon(stage.daemon.range_status()["revision"] > revision + 10), 30.0)
+        member = stage.cluster.members[0]
+        marker = ("get", "/c/a/!generation", "--print-value-only", f"--user={ROOT}:{ROOT_PASSWORD}")
+        assert await asyncio.to_thread(member.etcdctl, *marker) == b"0\n"
+        assert stage.cluster.keyring
+        member.tls = ssl.create_default_context(cafile=stage.cluster.keyring.own.ca)
+        with pytest.raises(OSError, match=r"(?i)certificate|EOF|closed"):
+            member.get("/version")
 
 
 async def test_a_new_generation_is_marked_before_the_daemon_sees_it(guarded_version: str) -> None:
