@@ -16,10 +16,10 @@ from ipaddress import ip_address
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
 from syncd.config import TLS
+from syncd.gateway.credentials import trusting
 
 WRONG_NAME = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and …_IP_ADDRESS_MISMATCH."""
@@ -159,8 +159,7 @@ async def _is_for_others(address: str, port: int, name: str, certificate: x509.C
 
     OpenSSL looks at the name before it looks at the dates, so that is all that can come of it.
     """
-    context = ssl.create_default_context(cadata=certificate.public_bytes(Encoding.PEM).decode())
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context = trusting((certificate,))
     try:
         _, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
     except ssl.SSLCertVerificationError as error:

@@ -7,7 +7,7 @@ what was read replaces what is in use only when it is good. No secret gets into 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -115,7 +115,7 @@ class Credentials:
         if tls.ca_file:
             with self._named("etcd.tls.ca_file"):
                 authorities = pem.read_certificates(tls.ca_file)
-        context = _context(authorities)
+        context = trusting(authorities)
         if tls.cert_file and tls.key_file:
             with self._named("etcd.tls.cert_file"):
                 own = pem.read_certificates(tls.cert_file)
@@ -159,13 +159,19 @@ class Credentials:
             ) from error
 
 
-def _context(authorities: tuple[Certificate, ...]) -> ssl.SSLContext:
+def trusting(authorities: Sequence[Certificate]) -> ssl.SSLContext:
     """A context that trusts `authorities`, or those of the system when there are none."""
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as above
 
     # From what was checked, not from the file again, which may be another one by now.
-    encoded = b"".join(each.public_bytes(Encoding.DER) for each in authorities)
-    context = ssl.create_default_context(cadata=encoded or None)
+    encoded = b"".join(each.public_bytes(Encoding.DER) for each in authorities) or None
+    try:
+        context = ssl.create_default_context(cadata=encoded)
+    except ssl.SSLError:
+        # Python takes for its own what an earlier connection of this thread left in OpenSSL's queue of errors
+        # (such as the alert with which etcd refused it). That is cleared now; and if it was not that, it is
+        # raised again.
+        context = ssl.create_default_context(cadata=encoded)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # As etcdctl does, on every version of Python: an intermediate authority may be trusted by itself, and
     # none needs the key identifiers that 3.13 began to demand.
