@@ -131,7 +131,7 @@ def test_a_file_that_this_user_may_not_read(shut: str, reason: str, command: str
 
 def test_a_file_that_the_disk_does_not_give() -> None:
     """An error in reading is told as it is; the memory of this process has one at its beginning."""
-    with pytest.raises(Unusable, match="^/proc/self/mem cannot be read: Input/output error; ") as caught:
+    with pytest.raises(Unusable, match=r"^/proc/self/mem cannot be read: Input/output error; ") as caught:
         read_file(Path("/proc/self/mem"))
     assert caught.value.code == "file.unreadable"
 
