@@ -23,6 +23,7 @@ class Standing:
     syncing: Syncing | None = None
     error: str | None = None
     """Why it is not proved current, while it is not."""
+    _troubled: bool = False
     events_applied: int = 0
     full_reads: Counter[str] = field(default_factory=Counter)
     watch_reconnects: Counter[str] = field(default_factory=Counter)
@@ -30,12 +31,14 @@ class Standing:
     def failed(self, error: SyncdError) -> None:
         """The store is not proved current for now, because of `error`."""
         self.error = str(error)
+        self._troubled = True
         self.trouble(error)
 
     def well(self) -> None:
         """Nothing is in the way."""
-        if self.error is not None:
-            self.error = None
+        self.error = None
+        if self._troubled:
+            self._troubled = False
             self.trouble(None)
 
     def age(self, now: float) -> float | None:
