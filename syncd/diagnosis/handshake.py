@@ -93,7 +93,7 @@ async def shake_hands(address: str, port: int, name: str, tls: TLS, request: byt
         protocol=connection.get_protocol_version_name() if chain else "",
         chain=chain,
         faults=tuple(faults),
-        wrong_name=bool(chain) and await _is_for_others(address, port, name, chain[0]),
+        wrong_name=bool(chain) and await _is_for_others(address, port, name, chain[0], tls),
         authorities=tuple(connection.get_client_ca_list(as_cryptography=True)),
         alert=alert,
         failed=failed,
@@ -154,13 +154,15 @@ def _context(tls: TLS, faults: list[Fault]) -> SSL.Context:
     return context
 
 
-async def _is_for_others(address: str, port: int, name: str, certificate: x509.Certificate) -> bool:
+async def _is_for_others(address: str, port: int, name: str, certificate: x509.Certificate, tls: TLS) -> bool:
     """Whether Python's `ssl` finds that `certificate` is for another than `name`, were it trusted.
 
     OpenSSL looks at the name before it looks at the dates, so that is all that can come of it.
     """
     context = trusting((certificate,))
     try:
+        if tls.cert_file:  # not needed for this, but etcd's log would tell of a client without one
+            context.load_cert_chain(tls.cert_file, tls.key_file)
         _, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=name)
     except ssl.SSLCertVerificationError as error:
         return error.verify_code in WRONG_NAME
