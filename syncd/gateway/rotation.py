@@ -5,19 +5,19 @@ say so, and what is in use stays. A new password is taken as it is. New certific
 connection of their own, for etcd may know nothing of them yet. Endpoint by endpoint, the one in use first:
 
     the new ones let syncd in      they are taken
-    … do not, those in use do      those in use stay; the new ones are tried again, ever more rarely
-    neither do                     the next endpoint is asked; after the last one the new ones are taken
-    no endpoint can be reached     those in use stay; the new ones are tried again
+    … do not, those in use do      those in use stay
+    neither do                     the next endpoint is asked; after the last one, those in use stay
 
-So both sides may be renewed in any order. What was taken secures every connection made from then on; streams
-that are open are opened anew, once, by those who follow them (`Gateway.outdated`).
+Those that are not taken are tried again, ever more rarely, and as soon as something has changed on the way to
+etcd. So both sides may be renewed in any order. What was taken secures every connection made from then on;
+whoever follows a stream opens it anew, once (`Gateway.outdated`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -49,8 +49,10 @@ class _Waiting:
 
     certificates: Certificates
     again: float
-    pause: float = LOOK
-    told: str = ""
+    pause: float = 0.0
+    in_vain: bool = False
+    """Whether etcd was there, and let nobody in: neither with these nor with those in use."""
+    told: set[str] = field(default_factory=set)
 
 
 class Rotation:
@@ -88,8 +90,11 @@ class Rotation:
         await self._look(at_once=True)
 
     def hurry(self) -> None:
-        """Something has changed between syncd and etcd: try what waits at the next look."""
-        if self._waiting:
+        """Something has changed on the way to etcd: try at the next look what waits.
+
+        Not while nothing helps: each call that fails would cost etcd two handshakes more.
+        """
+        if self._waiting and not self._waiting.in_vain:
             self._waiting.again = self._clock()
 
     async def _look(self, *, at_once: bool = False) -> None:
@@ -137,23 +142,21 @@ class Rotation:
             log.info("files usable again", what=what)
 
     async def _try(self, waiting: _Waiting) -> None:
-        """Take the certificates that wait, unless those in use are better or nobody can tell."""
+        """Take the certificates that wait, if they are good where it can be told."""
         new, in_use = self._credentials.holding(waiting.certificates), self._credentials
-        refusals = []
+        refusals, in_use_are_good = [], False
         for endpoint in sorted(self._endpoints, key=lambda each: each is not self._endpoints.current):
             refusal = await self._refusal(endpoint, new)
             if refusal is None:
                 self._take(waiting.certificates)
                 return
-            refusal_in_use = await self._refusal(endpoint, in_use)
-            if refusal_in_use is None:
-                self._keep(waiting, "certificates refused", refusal)
-                return
-            refusals += [refusal, refusal_in_use]
-        if any(not isinstance(refusal, Unreachable) for refusal in refusals):
-            self._take(waiting.certificates)
-        else:
-            self._keep(waiting, "certificates wait", refusals[0])
+            refusals.append(refusal)
+            in_use_are_good = await self._refusal(endpoint, in_use) is None
+            if in_use_are_good:
+                break
+        answers = [refusal for refusal in refusals if not isinstance(refusal, Unreachable)]
+        waiting.in_vain = bool(answers) and not in_use_are_good
+        self._keep(waiting, (answers or refusals)[-1], refused=in_use_are_good or bool(answers))
 
     async def _refusal(self, endpoint: Endpoint, credentials: Credentials) -> GatewayError | None:
         """Why a connection to `endpoint` with these credentials comes to nothing; None when it is good."""
@@ -184,13 +187,13 @@ class Rotation:
         )
         self._renewed()
 
-    def _keep(self, waiting: _Waiting, event: str, error: GatewayError) -> None:
+    def _keep(self, waiting: _Waiting, error: GatewayError, *, refused: bool) -> None:
         self.troubles["certificates"] = error
+        waiting.pause = min(waiting.pause * 2 or LOOK, TRY_AGAIN_MOST)
         waiting.again = self._clock() + waiting.pause
-        waiting.pause = min(waiting.pause * 2, TRY_AGAIN_MOST)
-        if event != waiting.told:
-            waiting.told = event
-            say = log.warning if isinstance(error, Unreachable) else log.error
+        event, say = ("certificates refused", log.error) if refused else ("certificates wait", log.warning)
+        if event not in waiting.told:
+            waiting.told.add(event)
             say(event, error=str(error), meaning=f"{STAYS}; the new ones are tried again, ever more rarely")
 
     def _warn(self) -> None:

@@ -1,0 +1,273 @@
+"""Renewed certificates are taken over once etcd lets syncd in with them, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copy
+
+import pytest
+from structlog.testing import capture_logs
+
+from syncd.config import TLS
+from syncd.gateway import CertificateRefused, CommonNameRefused, Gateway, Unreachable, Untrusted
+from syncd.keyrange import prefix_range
+from tests.certificates import Authority
+from tests.gateway.conftest import Connect
+from tests.gateway.rotating import Lines, client_files, look_twice, rotating, said
+from tests.gateway.test_credentials import demanding, secure
+from tests.proxy import Proxy
+from tests.until import until
+
+KEYS = prefix_range(b"/")
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What is logged."""
+    with capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Make the authority that etcd trusts."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def successor(tmp_path: Path) -> Authority:
+    """Make another one, which issues into the same directory: `issue` replaces files there."""
+    return Authority(tmp_path, "successor")
+
+
+@pytest.fixture
+def tls(tmp_path: Path, authority: Authority) -> TLS:
+    """Write a client's files."""
+    return client_files(tmp_path, authority)
+
+
+def issuer(gateway: Gateway) -> str:
+    """Who signed the certificate that is shown to etcd now."""
+    assert gateway.certificates
+    return gateway.certificates.own[0].issuer.rfc4514_string()
+
+
+async def test_renewed_certificates_are_used_by_all_that_comes(
+    etcd_version: str, authority: Authority, tls: TLS, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls leave the old connections at once; a stream goes on until it is opened anew, and only once."""
+    server = authority.issue("server")
+    with secure(etcd_version, authority, server, *demanding(authority)) as etcd:
+        async with Proxy(etcd.port) as road:
+            gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
+            await gateway.revision(KEYS)
+            async with gateway.watch(KEYS, 1) as stream, rotating(gateway, monkeypatch):
+                assert (await anext(stream)).created
+                before = gateway.certificates
+                authority.issue("client")  # first the certificate, then the key
+                await until(lambda: gateway.certificates is not before)
+                assert gateway.outdated(stream)
+                etcd.put("/a", "1")
+                assert (await anext(stream)).events[0].kv.key == b"/a"
+                connections = road.connections
+                for _ in range(2):
+                    assert (await gateway.revision(KEYS)).revision == 2
+                assert road.connections == connections + 1
+                async with gateway.watch(KEYS, 2) as renewed:
+                    assert (await anext(renewed)).created
+                    assert not gateway.outdated(renewed)
+                assert not gateway.rotation.troubles
+
+
+async def test_certificates_that_etcd_refuses_wait(
+    etcd_version: str,
+    authority: Authority,
+    successor: Authority,
+    tls: TLS,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    lines: Lines,
+) -> None:
+    """A client's new authority that etcd does not know yet: those in use stay, until etcd knows it."""
+    trusted = tmp_path / "trusted.pem"
+    copy(authority.file, trusted)
+    flags = ("--client-cert-auth", f"--trusted-ca-file={trusted}")
+    with secure(etcd_version, authority, authority.issue("server"), *flags) as etcd:
+        gateway = connect(etcd.endpoint, tls=tls)
+        await gateway.revision(KEYS)
+        async with rotating(gateway, monkeypatch):
+            successor.issue("client")
+            await until(lambda: isinstance(gateway.rotation.troubles.get("certificates"), CertificateRefused))
+            assert issuer(gateway) == "CN=authority"
+            await gateway.look_again(etcd.endpoint)
+            trusted.write_bytes(authority.file.read_bytes() + successor.file.read_bytes())
+            etcd.stop()
+            etcd.start()
+            await until(lambda: issuer(gateway) == "CN=successor")
+            assert not gateway.rotation.troubles
+        await gateway.look_again(etcd.endpoint)
+        assert (await gateway.revision(KEYS)).revision == 1
+    [line] = said(lines, "certificates refused")
+    assert (line["log_level"], etcd.endpoint in line["error"]) == ("error", True)
+    assert len(said(lines, "certificates taken")) == 1
+
+
+@pytest.mark.parametrize("order", ["both at first", "etcd first", "syncd first"])
+async def test_etcds_authority_changes(
+    order: str,
+    authority: Authority,
+    successor: Authority,
+    tls: TLS,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: Lines,
+) -> None:
+    """In whatever order: syncd trusts etcd in the end, and never trusts it less than it could."""
+    assert tls.ca_file
+    with secure(None, authority, authority.issue("server")) as etcd:
+        gateway = connect(etcd.endpoint, tls=tls)
+        await gateway.revision(KEYS)
+        before = gateway.certificates
+        async with rotating(gateway, monkeypatch):
+            if order == "both at first":
+                tls.ca_file.write_bytes(authority.file.read_bytes() + successor.file.read_bytes())
+                await until(lambda: gateway.certificates is not before)
+                before = gateway.certificates
+                await gateway.look_again(etcd.endpoint)
+            if order == "syncd first":
+                copy(successor.file, tls.ca_file)
+                await until(lambda: gateway.rotation.troubles)
+                assert isinstance(gateway.rotation.troubles["certificates"], Untrusted)
+                await gateway.look_again(etcd.endpoint)
+            successor.issue("server")  # etcd reads its files at each handshake
+            if order == "etcd first":
+                with pytest.raises(Untrusted):
+                    await gateway.look_again(etcd.endpoint)
+            if order != "syncd first":
+                copy(successor.file, tls.ca_file)
+            await until(lambda: gateway.certificates is not before)
+            await gateway.look_again(etcd.endpoint)
+            assert not gateway.rotation.troubles
+            await gateway.revision(KEYS)
+    assert len(said(lines, "certificates refused")) == (order == "syncd first")
+
+
+async def test_certificates_wait_for_an_etcd_that_is_away(
+    authority: Authority, tls: TLS, connect: Connect
+) -> None:
+    """Nobody knows what they are worth. As soon as a call has reached etcd again, they are tried."""
+    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+        gateway = connect(etcd.endpoint, tls=tls)
+        await gateway.revision(KEYS)
+        etcd.stop()
+        before = gateway.certificates
+        with pytest.raises(Unreachable):
+            await gateway.revision(KEYS)
+        authority.issue("client")
+        await look_twice(gateway)
+        assert isinstance(gateway.rotation.troubles["certificates"], Unreachable)
+        assert gateway.certificates is before
+        etcd.start()
+        await gateway.rotation._look()  # too early for another trial
+        assert gateway.certificates is before
+        await gateway.revision(KEYS)
+        await gateway.rotation._look()
+        assert gateway.certificates is not before
+        assert not gateway.rotation.troubles
+
+
+async def test_another_endpoint_tells_when_the_one_in_use_is_away(
+    authority: Authority, tls: TLS, connect: Connect
+) -> None:
+    """So a rotation does not wait for a member that is down."""
+    server = authority.issue("server")
+    with (
+        secure(None, authority, server, *demanding(authority)) as one,
+        secure(None, authority, server, *demanding(authority)) as two,
+    ):
+        gateway = connect(one.endpoint, two.endpoint, tls=tls)
+        in_use = next(each for each in (one, two) if each.endpoint == gateway.endpoints.current.url)
+        in_use.stop()
+        before = gateway.certificates
+        authority.issue("client")
+        await look_twice(gateway)
+        assert gateway.certificates is not before
+        assert not gateway.rotation.troubles
+
+
+async def test_nothing_is_taken_that_does_not_help(
+    authority: Authority, successor: Authority, tls: TLS, connect: Connect
+) -> None:
+    """Where those in use are refused, too: a stream of theirs may still live. What helps wakes who waits."""
+    successor.issue("client")
+    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+        async with Proxy(etcd.port) as road:
+            gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
+            before = gateway.certificates
+            successor.issue("client")
+            await look_twice(gateway)
+            assert isinstance(gateway.rotation.troubles["certificates"], CertificateRefused)
+            assert gateway.certificates is before
+            with pytest.raises(CertificateRefused):
+                await gateway.revision(KEYS)
+            connections = road.connections
+            await gateway.rotation._look()
+            assert road.connections == connections  # the call that was refused has changed nothing
+            authority.issue("client")
+            waiting = asyncio.get_running_loop().create_task(gateway.pause(60), name="pause")
+            await look_twice(gateway)
+            assert gateway.certificates is not before
+            async with asyncio.timeout(5):
+                await waiting
+            assert (await gateway.revision(KEYS)).revision == 1
+
+
+async def test_a_name_that_the_gateway_refuses_is_not_taken(
+    authority: Authority, tls: TLS, connect: Connect, tmp_path: Path
+) -> None:
+    """TLS lets a CommonName in, but with authentication on, the gateway does not."""
+    password = tmp_path / "password"
+    password.write_text("secret")
+    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+        etcd.guard("reader", "secret", "/")
+        gateway = connect(etcd.endpoint, tls=tls, user="reader", password_file=password)
+        await gateway.revision(KEYS)
+        before = gateway.certificates
+        authority.issue("client", common_name="reader")
+        await look_twice(gateway)
+        assert isinstance(gateway.rotation.troubles["certificates"], CommonNameRefused)
+        assert gateway.certificates is before
+        authority.issue("client")
+        await look_twice(gateway)
+        assert not gateway.rotation.troubles
+        assert gateway.certificates is not before
+
+
+async def test_trials_become_rare(
+    authority: Authority, successor: Authority, tls: TLS, connect: Connect
+) -> None:
+    """After 2, 4, 8, … 60 s; at once when something has changed on the way to etcd."""
+    now = 1000.0
+    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+        async with Proxy(etcd.port) as road:
+            gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
+            gateway.rotation._clock = lambda: now
+
+            async def trials() -> int:
+                before = road.connections
+                await gateway.rotation._look()
+                return (road.connections - before) // 2  # one with the new ones, one with those in use
+
+            successor.issue("client")
+            assert [await trials(), await trials()] == [0, 1]
+            tried = []
+            for second in range(1, 250):
+                now = 1000.0 + second
+                if await trials():
+                    tried.append(second)
+            assert tried == [2, 6, 14, 30, 62, 122, 182, 242]
+            gateway.rotation.hurry()
+            assert [await trials(), await trials()] == [1, 0]
