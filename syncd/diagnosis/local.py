@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from syncd.config import Config, Serve
-from syncd.config.files import Unusable, readable_by_others
+from syncd.config.files import Unusable, in_shell, readable_by_others
 from syncd.diagnosis.catalogue import found
 from syncd.findings import Finding
 from syncd.serve.listener import ListenError, holder, left_behind, lock_file, open_lock
@@ -49,7 +49,7 @@ def _private_files(config: Config) -> Iterator[Finding]:
             yield found(error.code, str(file), f"{key}: {error}", error.cure)
             continue
         if mode is not None:
-            cure = f"close it to others:\n  chmod 600 {_word(file)}"
+            cure = f"close it to others:\n  chmod 600 {in_shell(file)}"
             yield found("file.readable_by_others", str(file), f"{key} has mode {mode}", cure)
 
 
@@ -76,8 +76,8 @@ def _socket(serve: Serve) -> Iterator[Finding]:
             str(path),
             _said(error, path),
             "see what it is, and end or remove it; or set another serve.socket\n"
-            f"  ls -l {_word(path)}\n"
-            f"  ss -xlp src {_word(path)}",
+            f"  ls -l {in_shell(path)}\n"
+            f"  ss -xlp src {in_shell(path)}",
         )
         return
     if group := _group_not_given(serve):
@@ -117,7 +117,7 @@ def _unwritable(path: Path) -> Finding | None:
                 os.close(open_lock(path))
         except ListenError as error:
             seen = f"{_said(error, path)} (as {user})"
-            cure = f"remove it, if no syncd of another user serves there:\n  sudo rm {_word(lock)}"
+            cure = f"remove it, if no syncd of another user serves there:\n  sudo rm {in_shell(lock)}"
         else:
             return None
     return found("socket.unwritable", str(path), seen, cure)
@@ -125,7 +125,7 @@ def _unwritable(path: Path) -> Finding | None:
 
 def _own(folder: Path) -> str:
     """The command that makes a directory for this user."""
-    return f"  sudo install -d -o {shlex.quote(user_name())} {_word(folder)}"
+    return f"  sudo install -d -o {shlex.quote(user_name())} {in_shell(folder)}"
 
 
 def _by_systemd(folder: Path) -> str:
@@ -178,7 +178,3 @@ def _may_write(folder: Path) -> bool:
 
 def _said(error: ListenError, path: Path) -> str:
     return str(error).removeprefix(f"serve.socket {path}: ")
-
-
-def _word(path: Path) -> str:
-    return shlex.quote(str(path))
