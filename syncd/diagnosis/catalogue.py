@@ -98,7 +98,7 @@ CATALOGUE: dict[str, Entry] = {
     "gateway.heartbeat_short": Entry("warning", "a proof may take longer than the heartbeat"),
     # etcd itself
     "etcd.ok": Entry("ok"),
-    "etcd.known_bug": Entry("warning", "this version has a fault that a mirror can meet"),
+    "etcd.known_bug": Entry("warning", "a fault of this version"),
     "etcd.untested_version": Entry("note", "syncd was not tested with it"),
     "etcd.no_leader": Entry("error", "the member has lost the others, or they have no quorum"),
     "etcd.learner": Entry("warning", "a learner answers no linearizable reads; syncd leaves it"),

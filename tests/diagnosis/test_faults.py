@@ -1,0 +1,281 @@
+"""Each fault of certificates and users, made for real on each version: it is told by its code.
+
+By `syncd check`, and by the daemon, which comes the other way: from the error that its own call met.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from syncd.config import TLS, Config, Timeouts
+from syncd.config import Etcd as EtcdConfig
+from syncd.diagnosis.check import check
+from syncd.diagnosis.why import why
+from syncd.findings import Finding
+from syncd.gateway import Gateway, GatewayError
+from syncd.keyrange import prefix_range
+from tests.calls import RefusedError
+from tests.certificates import CLIENT, SERVER, Authority, Issued
+from tests.etcd import Etcd
+from tests.serve.local import wait_until
+
+KEYS = prefix_range(b"/")
+YESTERDAY, TOMORROW = timedelta(days=-1), timedelta(days=1)
+TIMEOUTS = Timeouts(connect=2.0, request=5.0)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Make the authority that etcd and syncd trust."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Authority:
+    """Make one that nobody trusts."""
+    return Authority(tmp_path, "stranger")
+
+
+class Secure(Etcd):
+    """An etcd that shows `shown`, and demands client certificates from `trusted` if there is one.
+
+    The tests' own calls do not look at what is shown, and show `own`.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        shown: Issued,
+        trusted: Authority | None = None,
+        own: Issued | None = None,
+        *flags: str,
+    ) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if own:
+            context.load_cert_chain(own.certificate, own.key)
+        demand = ("--client-cert-auth", f"--trusted-ca-file={trusted.file}") if trusted else ()
+        files = (f"--cert-file={shown.certificate}", f"--key-file={shown.key}")
+        super().__init__(version, [*files, *demand, *flags], tls=context)
+
+
+def tls(authority: Authority, own: Issued | None = None, server_name: str | None = None) -> TLS:
+    """What syncd is configured with."""
+    if own is None:
+        return TLS(ca_file=authority.file, server_name=server_name)
+    return TLS(ca_file=authority.file, cert_file=own.certificate, key_file=own.key, server_name=server_name)
+
+
+async def told(etcd: EtcdConfig) -> dict[str, Finding]:
+    """The errors that both ways find, by their codes: they must agree."""
+    etcd = EtcdConfig(
+        endpoints=etcd.endpoints,
+        user=etcd.user,
+        password_file=etcd.password_file,
+        tls=etcd.tls,
+        timeouts=TIMEOUTS,
+    )
+    findings = await check(Config(etcd=etcd, ranges=(KEYS,)), lambda _: None)
+    by_check = {finding.code: finding for finding in findings if is_about_etcd(finding)}
+    by_daemon: dict[str, Finding] = {}
+    async with Gateway(etcd, draw=random.Random(1), clock=asyncio.get_running_loop().time) as gateway:
+        try:
+            await gateway.range_page(KEYS, limit=1, revision=0)
+        except GatewayError as error:
+            by_daemon = {finding.code: finding for finding in await why(error, etcd, KEYS)}
+    assert set(by_check) == set(by_daemon)
+    for finding in by_check.values():
+        assert finding.seen
+        assert finding.means
+        assert finding.cure
+    return by_check
+
+
+def is_about_etcd(finding: Finding) -> bool:
+    """Whether it stops syncd, and is not about the host that the tests run on."""
+    return finding.level == "error" and not finding.code.startswith(("socket.", "cache."))
+
+
+async def test_nothing_is_found_where_all_is_well(etcd_version: str, authority: Authority) -> None:
+    """With and without client certificates, with a chain, and with a name of its own."""
+    issued = authority.issue("server", names=["etcd.example", "127.0.0.1"])
+    client = authority.issue("client", usages=[CLIENT])
+    with Secure(etcd_version, issued, authority, client) as etcd:
+        for name in (None, "etcd.example"):
+            assert await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=tls(authority, client, name))) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("wrong CA", "tls.server_cert_untrusted"),
+        ("expired", "tls.server_cert_expired"),
+        ("not yet valid", "tls.server_cert_not_yet_valid"),
+        ("wrong name", "tls.server_cert_wrong_name"),
+        ("not for servers", "tls.server_cert_untrusted"),
+        ("self-signed", "tls.server_cert_untrusted"),
+    ],
+)
+async def test_what_etcd_shows(
+    etcd_version: str, authority: Authority, stranger: Authority, fault: str, code: str
+) -> None:
+    """A certificate that syncd must not trust, whatever is wrong with it."""
+    match fault:
+        case "wrong CA":
+            issued = stranger.issue("server")
+        case "expired":
+            issued = authority.issue("server", since=2 * YESTERDAY, until=YESTERDAY)
+        case "not yet valid":
+            issued = authority.issue("server", since=TOMORROW, until=2 * TOMORROW)
+        case "wrong name":
+            issued = authority.issue("server", names=["etcd.example", "10.0.0.1"])
+        case "not for servers":
+            issued = authority.issue("server", usages=[CLIENT])
+        case _:
+            issued = authority.issue("server", by_itself=True)
+    with Secure(etcd_version, issued) as etcd:
+        found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=tls(authority)))
+    assert list(found) == [code]
+    if fault == "wrong CA":
+        assert "CN=stranger" in found[code].seen
+        assert "CN=authority" in found[code].seen
+        assert str(authority.file) in found[code].cure
+    if fault == "wrong name":
+        assert "DNS:etcd.example,IP:10.0.0.1" in found[code].seen
+        assert "etcd.tls.server_name: etcd.example" in found[code].cure
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("none", "tls.client_cert_missing"),
+        ("expired", "tls.client_cert_expired"),
+        ("not yet valid", "tls.client_cert_not_yet_valid"),
+        ("for servers alone", "tls.client_cert_no_client_auth"),
+        ("another CA", "tls.client_cert_untrusted"),
+    ],
+)
+async def test_what_syncd_shows(
+    etcd_version: str, authority: Authority, stranger: Authority, fault: str, code: str
+) -> None:
+    """A client certificate that etcd refuses, which it says in one word for all reasons, if at all."""
+    good = authority.issue("server")
+    match fault:
+        case "none":
+            issued = None
+        case "expired":
+            issued = authority.issue("client", since=2 * YESTERDAY, until=YESTERDAY)
+        case "not yet valid":
+            issued = authority.issue("client", since=TOMORROW, until=2 * TOMORROW)
+        case "for servers alone":
+            issued = authority.issue("client", usages=[SERVER])
+        case _:
+            issued = stranger.issue("client")
+    with Secure(etcd_version, good, authority, good) as etcd:
+        found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=tls(authority, issued)))
+    assert list(found) == [code]
+    if fault == "another CA":
+        assert "issued by CN=stranger; etcd wants one from CN=authority" in found[code].seen
+
+
+async def test_etcds_certificate_is_for_servers_alone(etcd_version: str, authority: Authority) -> None:
+    """The gateway fails, though etcdctl works; either cure helps, the first without a restart."""
+    issued, client = authority.issue("server", usages=[SERVER]), authority.issue("client")
+    settings = tls(authority, client)
+    with Secure(etcd_version, issued, authority, client) as etcd:
+        etcd.etcdctl(
+            f"--cacert={authority.file}",
+            f"--cert={client.certificate}",
+            f"--key={client.key}",
+            "get",
+            "/nothing",
+        )
+        found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings))
+        assert list(found) == ["tls.server_cert_no_client_auth"]
+        finding = found["tls.server_cert_no_client_auth"]
+        assert "is serverAuth, without clientAuth" in finding.seen
+        assert "extendedKeyUsage=serverAuth,clientAuth" in finding.cure
+        assert "subjectAltName=IP:127.0.0.1" in finding.cure
+        authority.issue("server")
+        wait_until(lambda: works(etcd), "the gateway tries again, a second later")
+        assert await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings)) == {}
+    if etcd_version.startswith("3.5."):
+        issued = authority.issue("server", usages=[SERVER])
+        own = (f"--client-cert-file={client.certificate}", f"--client-key-file={client.key}")
+        with Secure(etcd_version, issued, authority, client, *own) as etcd:
+            assert await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings)) == {}
+
+
+def works(etcd: Etcd) -> bool:
+    """Whether etcd's gateway reaches etcd."""
+    try:
+        return etcd.revision() > 0
+    except RefusedError:
+        return False
+
+
+async def test_etcd_does_not_trust_its_own_certificate(
+    etcd_version: str, authority: Authority, stranger: Authority
+) -> None:
+    """The gateway fails as well when clients and servers have different CAs."""
+    issued, client = authority.issue("server"), stranger.issue("client")
+    with Secure(etcd_version, issued, stranger, client) as etcd:
+        settings = TLS(ca_file=authority.file, cert_file=client.certificate, key_file=client.key)
+        found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings))
+    assert list(found) == ["tls.server_cert_untrusted_by_etcd"]
+
+
+async def test_the_wrong_scheme(etcd_version: str, authority: Authority) -> None:
+    """Both ways round."""
+    with Secure(etcd_version, authority.issue("server")) as etcd:
+        plain = etcd.endpoint.replace("https:", "http:")
+        assert list(await told(EtcdConfig(endpoints=(plain,)))) == ["tls.server_demands_tls"]
+    with Etcd(etcd_version) as etcd:
+        secure = EtcdConfig(endpoints=(etcd.endpoint.replace("http:", "https:"),), tls=tls(authority))
+        assert list(await told(secure)) == ["tls.server_speaks_plaintext"]
+
+
+@pytest.fixture
+def guarded(etcd_version: str, authority: Authority) -> Iterator[Etcd]:
+    """Run an etcd of each version that demands client certificates, where `reader` may read /."""
+    cheap = () if etcd_version == "3.3.25" else ("--bcrypt-cost=4",)
+    issued = authority.issue("server")
+    with Secure(etcd_version, issued, authority, issued, *cheap) as etcd:
+        etcd.guard("reader", "sesame", KEYS.key)
+        yield etcd
+
+
+async def test_users(guarded: Etcd, authority: Authority, tmp_path: Path) -> None:
+    """No user, a wrong password, a CommonName, a role that was taken away: each by its code."""
+    password, wrong = tmp_path / "password", tmp_path / "wrong"
+    password.write_text("sesame\n")
+    wrong.write_text("open sesame\n")
+    nameless, named = authority.issue("nameless"), authority.issue("named", common_name="syncd")
+
+    async def code(user: str | None, file: Path | None, own: Issued) -> list[str]:
+        settings = EtcdConfig(
+            endpoints=(guarded.endpoint,), user=user, password_file=file, tls=tls(authority, own)
+        )
+        return list(await told(settings))
+
+    assert await code("reader", password, nameless) == []
+    assert await code(None, None, nameless) == ["auth.required"]
+    assert await code("reader", wrong, nameless) == ["auth.wrong_password"]
+    assert await code("nobody", password, nameless) == ["auth.wrong_password"]
+    refused = [] if guarded.version == "3.3.25" else ["auth.client_cert_common_name"]
+    assert await code("reader", password, named) == refused  # 3.3.25 does not mind
+    guarded.etcdctl(
+        f"--cacert={authority.file}",
+        f"--cert={nameless.certificate}",
+        f"--key={nameless.key}",
+        "--user=root:sesame",
+        *("user", "revoke-role", "reader", "reading"),
+    )
+    assert await code("reader", password, nameless) == ["auth.permission_denied"]
