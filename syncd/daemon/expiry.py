@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shlex
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from math import floor, inf
-from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import structlog
 
-from syncd.config.files import in_shell
-from syncd.diagnosis.catalogue import found
+from syncd.diagnosis.ends import DAY, SOON, Certificate, end_finding, moment
 from syncd.findings import Finding
 from syncd.gateway import Gateway, GatewayError
-from syncd.status import CertificateRole, CertificateStatus
-
-DAY = 86400.0
+from syncd.status import CertificateStatus
 
 WARN_DAYS = (30, 7, 1)
-"""A certificate is warned about when it has less than that left; less than the first is a finding, too."""
+"""The log warns of a certificate when it has less than that left."""
 
 WARN_SECONDS = 2.0
 """Between two looks at what is known: new files and new connections bring new certificates."""
@@ -33,16 +25,6 @@ LOOK_AGAIN_SECONDS = 60.0, 3600.0
 and at most; in between, half of the time that those seen have left."""
 
 log = structlog.get_logger("syncd")
-
-
-class Certificate(NamedTuple):
-    """What matters here of a certificate (see `CertificateStatus`); `not_after` is in UTC."""
-
-    role: CertificateRole
-    source: str
-    subject: str
-    not_after: datetime
-    fingerprint: bytes
 
 
 class Expiry:
@@ -57,15 +39,13 @@ class Expiry:
     def certificates(self) -> tuple[CertificateStatus, ...]:
         """For the status and the metrics."""
         return tuple(
-            CertificateStatus(each.role, each.source, each.subject, _moment(each), floor(self._left(each)))
+            CertificateStatus(each.role, each.source, each.subject, moment(each), floor(self._left(each)))
             for each in self._known()
         )
 
     def findings(self) -> tuple[Finding, ...]:
         """Those that end soon, or have ended."""
-        return tuple(
-            _finding(each, left) for each in self._known() if (left := self._left(each)) < WARN_DAYS[0] * DAY
-        )
+        return tuple(end_finding(each, left) for each in self._known() if (left := self._left(each)) < SOON)
 
     def warn(self) -> None:
         """Log what ends soon: each certificate once for each of WARN_DAYS, and once when it has ended."""
@@ -120,48 +100,8 @@ async def _look_again(expiry: Expiry, gateway: Gateway, draw: random.Random) -> 
                     )
 
 
-_CODES = {"ca": "tls.ca", "client": "tls.client_cert", "server": "tls.server_cert"}
-
-
-def _finding(certificate: Certificate, left: float) -> Finding:
-    end = f"in {_span(left)}" if left >= 0 else f"{_span(-left)} ago"
-    verb = "expires" if left >= 0 else "expired"
-    return found(
-        f"{_CODES[certificate.role]}_{'expires' if left >= 0 else 'expired'}",
-        certificate.source,
-        f"the certificate of {certificate.subject} {verb} {end}, at {_moment(certificate)}",
-        _cure(certificate),
-    )
-
-
-def _cure(certificate: Certificate) -> str:
-    source = certificate.source
-    match certificate.role:
-        case "ca":
-            return (
-                "add the CA's next certificate to the file (syncd takes it over by itself), then have etcd's "
-                "certificates issued by that CA, then take the old one out; what the file holds:\n"
-                f"  openssl storeutl -noout -text -certs {in_shell(Path(source))}"
-            )
-        case "client":
-            return (
-                "have the next one issued by a CA in etcd's --trusted-ca-file, and put it and its key into "
-                "the files of etcd.tls.cert_file and key_file (syncd takes them over by itself); what is "
-                "there:\n"
-                f"  openssl x509 -noout -subject -enddate -in {in_shell(Path(source))}"
-            )
-        case "server":
-            parts = urlsplit(source)
-            member = parts.netloc if parts.port else f"{parts.netloc}:443"
-            return (
-                "have the next one issued, and put it and its key into the files of that etcd's --cert-file "
-                "and --key-file (etcd reads them at each handshake); what it shows:\n"
-                f"  openssl s_client -connect {shlex.quote(member)} </dev/null | openssl x509 -noout -enddate"
-            )
-
-
 def _log(certificate: Certificate, left: float) -> None:
-    finding = _finding(certificate, left)
+    finding = end_finding(certificate, left)
     tell, event = (
         (log.warning, "certificate expires") if left >= 0 else (log.error, "certificate has expired")
     )
@@ -171,19 +111,8 @@ def _log(certificate: Certificate, left: float) -> None:
         role=certificate.role,
         source=certificate.source,
         subject=certificate.subject,
-        not_after=_moment(certificate),
+        not_after=moment(certificate),
         days_left=round(left / DAY, 2),
         meaning=finding.means,
         cure=finding.cure,
     )
-
-
-def _moment(certificate: Certificate) -> str:
-    return certificate.not_after.isoformat().replace("+00:00", "Z")
-
-
-def _span(seconds: float) -> str:
-    for name, length in (("days", DAY), ("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * length:
-            return f"{int(seconds // length)} {name}"
-    return f"{int(seconds)} seconds"

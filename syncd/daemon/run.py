@@ -19,8 +19,9 @@ from syncd import __version__, config
 from syncd.config import Config
 from syncd.daemon import logs
 from syncd.daemon.doctor import Doctor
-from syncd.daemon.expiry import Certificate, Expiry, look_after
+from syncd.daemon.expiry import Expiry, look_after
 from syncd.daemon.reload import Reload
+from syncd.diagnosis.ends import Certificate
 from syncd.errors import SyncdError
 from syncd.findings import Finding
 from syncd.gateway import CredentialsUnusable, Gateway

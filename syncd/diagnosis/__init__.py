@@ -12,6 +12,7 @@ members    asks members, and compares them
 ranges     reads and watches each range for a moment
 local      this host: the socket, the cache's directory, private files
 
+certificates  what matters of a certificate;  ends: when it is no longer valid (pure)
 tls        what a handshake that went wrong means                          (pure)
 explain    what an error says by itself                                    (pure)
 bugs       which faults a version of etcd has                              (pure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,6 +13,8 @@ from syncd.config import Config
 from syncd.config.files import Unusable
 from syncd.diagnosis.bugs import version_findings
 from syncd.diagnosis.catalogue import found
+from syncd.diagnosis.certificates import in_files, shown_by
+from syncd.diagnosis.ends import SOON, Certificate, end_finding
 from syncd.diagnosis.explain import explain
 from syncd.diagnosis.local import local_findings
 from syncd.diagnosis.look import look
@@ -44,6 +46,7 @@ class _Check:
         self._here: list[Finding] = []
         self._endpoints: dict[str, list[Finding]] = {url: [] for url in config.etcd.endpoints}
         self._members: list[Member] = []
+        self._shown: list[Certificate] = []
         self._ranges_are_asked_for = False
 
     async def run(self) -> list[Finding]:
@@ -56,13 +59,21 @@ class _Check:
             group.create_task(self._look_here(), name="this host")
             for url in etcd.endpoints:
                 group.create_task(self._in_time(url, own), name=f"the way to {url}")
-        findings = [*self._here, *_together(self._endpoints.values())]
+        findings = [*self._here, *_together(self._endpoints.values()), *self._ends(own)]
         for version in sorted({member.version for member in self._members}):
             findings += version_findings(f"etcd {version}".strip(), version)
         for member in self._members:
             if member.error:
                 findings.append(explain(member.error, etcd))
         return findings + member_findings(self._members, etcd.endpoints)
+
+    def _ends(self, own: Own) -> Iterator[Finding]:
+        """The certificates that end soon; what those do that have ended, the handshakes tell."""
+        now = datetime.now(UTC)
+        for each in (*in_files(own.tls, own.authorities, own.chain), *self._shown):
+            left = (each.not_after - now).total_seconds()
+            if 0 < left < SOON:
+                yield end_finding(each, left)
 
     async def _look_here(self) -> None:
         self._here += await asyncio.to_thread(local_findings, self._config)
@@ -81,7 +92,9 @@ class _Check:
         for finding in findings:
             self._progress(f"{finding.subject}, {finding.code}")
             # Each range says of the endpoint that it is well.
-            if finding.level != "ok" or all((finding.code, finding.subject) != (f.code, f.subject) for f in told):
+            if finding.level != "ok" or all(
+                (finding.code, finding.subject) != (f.code, f.subject) for f in told
+            ):
                 told.append(finding)
 
     async def _walk(self, url: str, own: Own) -> None:
@@ -89,6 +102,8 @@ class _Check:
         now = datetime.now(UTC)
         road = road_findings(sight, own, now)
         self._add(url, *road)
+        if sight.handshake and sight.handshake.chain:
+            self._shown.append(shown_by(url, sight.handshake.chain[0]))
         if not _good(road):
             self._add(url, found("check.skipped", url, "not looked at: the gateway and all behind it"))
             return
@@ -130,6 +145,10 @@ class _Check:
     async def _ask_range(self, gateway: Gateway, url: str, keys: KeyRange) -> None:
         clock = asyncio.get_running_loop().time
         self._add(url, *await range_findings(gateway, keys, self._config, clock))
+
+
+def _same(one: Finding, other: Finding) -> bool:
+    return (one.code, one.subject) == (other.code, other.subject)
 
 
 def _good(findings: Iterable[Finding]) -> bool:

@@ -19,8 +19,9 @@ from structlog.testing import capture_logs
 from syncd.config import TLS
 from syncd.config import Etcd as EtcdConfig
 from syncd.daemon import expiry
-from syncd.daemon.certificates import BUNDLE, on_the_way
+from syncd.daemon.certificates import on_the_way
 from syncd.daemon.expiry import Expiry, look_after
+from syncd.diagnosis.certificates import BUNDLE
 from syncd.gateway import Gateway
 from syncd.keyrange import prefix_range
 from tests.certificates import Authority, Issued

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from syncd.daemon.expiry import DAY, Certificate, Expiry
+from syncd.daemon.expiry import Expiry
+from syncd.diagnosis.ends import DAY, Certificate
 from syncd.status import CertificateRole, CertificateStatus
 
 END = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
