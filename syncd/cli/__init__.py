@@ -5,6 +5,7 @@
     watch                changes, followed across restarts of the daemon
     status, figures      how the daemon is doing, for people
     run                  the daemon itself
+    check, findings      what is wrong on the way to etcd, and how to mend it
     demo                 everything at once, with an etcd to throw away
     terminal, exits      what is safe to print, and what the end of a command tells
 

@@ -15,6 +15,22 @@ EXIT_CODES = """\
 exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no such key;
 4 nothing served yet, or staler than asked; 130 Ctrl-C"""
 
+CHECK_EXIT_CODES = """\
+exit codes: 0 all is well, or there are warnings only; 1 findings that stop syncd;
+2 usage, or a configuration that cannot be used; 130 Ctrl-C"""
+
+_CHECK = """\
+Go the whole way that the daemon goes, and tell at each step what was seen, what
+it means, and how to mend it: the configuration and its files, the socket, each
+endpoint's name, connection, TLS and gateway, etcd and its members, the user,
+and a read and a watch of each range. It takes up to 5 s.
+
+Run it as the user that the daemon runs as, since permissions differ. It needs
+no daemon, disturbs none, and changes nothing.
+
+With --json, one object: "ok", "config", "seconds" and "findings", each with
+"code", "level" (ok, note, warning, error), "subject", "seen", "means", "cure"."""
+
 _WATCH = """\
 Print every change under PREFIX, from now on or after a revision.
 
@@ -37,6 +53,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"syncd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
+    _add_check(commands)
     _add_demo(commands)
     _add_readers(commands)
     arguments = parser.parse_args(argv)
@@ -63,6 +80,17 @@ class _Parser(argparse.ArgumentParser):
 def _add_run(commands: Any) -> None:
     run = commands.add_parser("run", help="run the daemon", description="Run the daemon.")
     run.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration")
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser(
+        "check",
+        help="find out why etcd does not let syncd in, and what helps",
+        description=_CHECK,
+        epilog=CHECK_EXIT_CODES,
+    )
+    check.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the configuration")
+    check.add_argument("--json", action="store_true", help="all findings as one JSON object")
 
 
 def _add_demo(commands: Any) -> None:

@@ -20,33 +20,38 @@ WORDS: Mapping[Level, str] = {"ok": "ok     ", "note": "note   ", "warning": "wa
 SYMBOLS: Mapping[Level, str] = {"ok": "✓", "note": "·", "warning": "!", "error": "✗"}
 STYLES: Mapping[Level, str] = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 
+HERE = ("config.", "file.", "tls.", "socket.", "cache.")
+"""Codes of what is on this host, unless an endpoint or a range is their subject."""
+
+COMMON = "etcd.endpoints"
+"""The subject of what is to be said of all endpoints; beside it stand versions of etcd, and other members."""
+
 Line = tuple[tuple[str, str], ...]
 """Pieces of text, each with its style."""
 
 
 def in_order(findings: Iterable[Finding], config: Config) -> list[Finding]:
-    """First this host with its files, then each endpoint, then each range; what is nearer comes first."""
+    """First this host with its files, then each endpoint, what they have in common, and each range.
+
+    Of each subject, what is nearer to this host comes first.
+    """
     findings = list(findings)
     near = {code: index for index, code in enumerate(CATALOGUE)}
     nearest: dict[str, int] = {}
     for finding in findings:
         nearest[finding.subject] = min(near[finding.code], nearest.get(finding.subject, len(near)))
-    places = {subject: index for index, subject in enumerate(_places(config))}
+    endpoints = config.etcd.endpoints
+    subjects = [*endpoints, COMMON]
+    for name in (keys.name or "(all keys)" for keys in config.ranges):
+        subjects += [name, *(f"{url} {name}" for url in endpoints)]
+    places = {subject: index for index, subject in enumerate(subjects)}
 
     def place(finding: Finding) -> tuple[int, int, str, int]:
         subject = finding.subject
-        return places.get(subject, -1), nearest[subject], subject, near[finding.code]
+        other = -1 if finding.code.startswith(HERE) else places[COMMON]
+        return places.get(subject, other), nearest[subject], subject, near[finding.code]
 
     return sorted(findings, key=place)
-
-
-def _places(config: Config) -> Iterator[str]:
-    """The endpoints, and the ranges as each endpoint serves them."""
-    yield from config.etcd.endpoints
-    for keys in config.ranges:
-        name = keys.name or "(all keys)"
-        yield name
-        yield from (f"{url} {name}" for url in config.etcd.endpoints)
 
 
 def lines(
@@ -107,7 +112,7 @@ def summary(findings: Sequence[Finding]) -> tuple[str, str]:
         if count[level]
     )
     if count["error"]:
-        return f"{told}: syncd cannot work as configured", STYLES["error"]
+        return f"{told}: syncd cannot work like this", STYLES["error"]
     if count["warning"]:
         return f"{told}: syncd works; mind what is said above", STYLES["warning"]
     return "all is well", STYLES["ok"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from syncd.cli import exits
 from syncd.cli.arguments import parse, read_of
@@ -21,6 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from syncd.cli.run import run
 
                 return run(arguments.config)
+            case "check":
+                from syncd.cli.check import look, show
+
+                report = look(arguments.config)
+                return _print(lambda output: show(report, output, as_json=arguments.json)) or report.exit_code
             case "demo":
                 from syncd.cli.demo import demo
 
@@ -34,12 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read(arguments: argparse.Namespace) -> int:
     client = Client(arguments.socket)
     try:
-        output = Output(sys.stdout)
-        _reader(arguments, client, output)
-        output.flush()
+        return _print(lambda output: _reader(arguments, client, output))
     except ClientError as error:
         say(exits.explain(error, client.socket_path))
         return exits.exit_code(error)
+
+
+def _print(printing: Callable[[Output], None]) -> int:
+    """Let a command print; the exit code that says whether all went out."""
+    try:
+        output = Output(sys.stdout)
+        printing(output)
+        output.flush()
     except BrokenPipeError:  # the output's; what happens to the socket is a ClientError
         discard_output()
         return exits.NO_READER
