@@ -83,7 +83,7 @@ def _socket(serve: Serve) -> Iterator[Finding]:
     if group := _group_not_given(serve):
         yield group
         return
-    seen = f"can be made by {user_name()}, with mode {serve.mode:04o}"
+    seen = f"can be made by the user {user_name()}, with mode {serve.mode:04o}"
     if serve.group is not None:
         seen += f" and group {serve.group}"
     if dead:
@@ -106,7 +106,7 @@ def _unwritable(path: Path) -> Finding | None:
         seen = f"there is no directory {folder}"
         cure = f"make it, for the user that the daemon runs as{_by_systemd(folder)}:\n{_own(folder)}"
     elif not _may_write(folder):
-        seen = f"{user} may not write in {folder}"
+        seen = f"the user {user} may not write in {folder}"
         cure = (
             "check as the user that the daemon runs as; if this is the one, give it a directory of its own"
             f"{_by_systemd(USUAL)}, and set serve.socket: {USUAL}/syncd.sock\n{_own(USUAL)}"
@@ -116,7 +116,7 @@ def _unwritable(path: Path) -> Finding | None:
             if os.path.lexists(lock):  # otherwise, opening it would make it
                 os.close(open_lock(path))
         except ListenError as error:
-            seen = f"{_said(error, path)} (as {user})"
+            seen = f"{_said(error, path)} (as the user {user})"
             cure = f"remove it, if no syncd of another user serves there:\n  sudo rm {in_shell(lock)}"
         else:
             return None
@@ -148,7 +148,7 @@ def _group_not_given(serve: Serve) -> Finding | None:
     return found(
         "socket.unwritable",
         str(serve.socket),
-        f"{user} may not give it to the group {serve.group}, being no member",
+        f"the user {user} may not give it to the group {serve.group}, being no member",
         "make the daemon's user one (systemd does so by SupplementaryGroups= in the unit):\n"
         f"  sudo usermod -aG {shlex.quote(serve.group)} {shlex.quote(user)}",
     )
@@ -164,7 +164,7 @@ def _cache(directory: Path | None) -> Iterator[Finding]:
         yield found(
             "cache.unwritable",
             "cache.directory",
-            f"{nearest} is no directory that {user_name()} may write in",
+            f"{nearest} is no directory that the user {user_name()} may write in",
             f"make {directory} for the user that the daemon runs as, or set cache.directory: null\n"
             f"{_own(directory)}",
         )

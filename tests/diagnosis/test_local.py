@@ -97,7 +97,7 @@ def test_a_directory_of_somebody_else(folder: Path) -> None:
     """The user is named, for the daemon may be another one."""
     with as_nobody():
         found = looked_at(Serve(socket=folder / "s"))
-    assert found["socket.unwritable"].seen == f"nobody may not write in {folder}"
+    assert found["socket.unwritable"].seen == f"the user nobody may not write in {folder}"
     assert "check as the user that the daemon runs as" in found["socket.unwritable"].cure
 
 
@@ -118,7 +118,7 @@ def test_the_lock_of_somebody_else_is_mended_by_its_cure(folder: Path) -> None:
         pass
     with as_nobody():
         unwritable = looked_at(serve)["socket.unwritable"]
-        assert "s.lock cannot be made: Permission denied (as nobody)" in unwritable.seen
+        assert "s.lock cannot be made: Permission denied (as the user nobody)" in unwritable.seen
     run_cure(unwritable)
     with as_nobody():
         assert codes(serve) == {"socket.ok"}
@@ -209,7 +209,7 @@ def test_the_cache(folder: Path) -> None:
     assert set(looked_at(serve, folder / "a" / "b")) == {"socket.ok", "cache.unused"}
     (folder / "file").touch()
     unwritable = looked_at(serve, folder / "file" / "cache")["cache.unwritable"]
-    assert f"{folder / 'file'} is no directory that" in unwritable.seen
+    assert f"{folder / 'file'} is no directory that the user " in unwritable.seen
 
 
 @needs_root
