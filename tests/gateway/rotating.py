@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from shutil import copy
-from typing import Any
 
 import pytest
 
-from syncd.config import TLS
 from syncd.gateway import Gateway, rotation
-from tests.certificates import Authority
-
-Lines = list[MutableMapping[str, Any]]
-
-
-def client_files(directory: Path, authority: Authority) -> TLS:
-    """Write what a client needs into files of its own: what is trusted, a certificate and its key."""
-    issued = authority.issue("client")
-    ca_file = directory / "ca.pem"
-    copy(authority.file, ca_file)
-    return TLS(ca_file=ca_file, cert_file=issued.certificate, key_file=issued.key)
+from tests.gateway.conftest import Lines
 
 
 @asynccontextmanager

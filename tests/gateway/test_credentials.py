@@ -30,12 +30,6 @@ KEYS = prefix_range(b"/")
 SECRET = "correct horse battery staple"  # what must not be in any message
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """Make a certificate authority of its own for each test."""
-    return Authority(tmp_path)
-
-
 def secure(version: str | None, authority: Authority, issued: Issued, *flags: str) -> Etcd:
     """An etcd with this certificate; the tests' own calls show it as theirs."""
     context = ssl.create_default_context(cafile=authority.file)

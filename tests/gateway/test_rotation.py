@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copy
 
 import pytest
-from structlog.testing import capture_logs
 
 from syncd.config import TLS
 from syncd.gateway import CertificateRefused, CommonNameRefused, Gateway, Unreachable, Untrusted
 from syncd.keyrange import prefix_range
 from tests.certificates import Authority
-from tests.gateway.conftest import Connect
-from tests.gateway.rotating import Lines, client_files, look_twice, rotating, said
+from tests.gateway.conftest import Connect, Lines
+from tests.gateway.rotating import look_twice, rotating, said
 from tests.gateway.test_credentials import demanding, secure
 from tests.proxy import Proxy
 from tests.until import until
 
 KEYS = prefix_range(b"/")
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    """What is logged."""
-    with capture_logs() as lines:
-        yield lines
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """Make the authority that etcd trusts."""
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def successor(tmp_path: Path) -> Authority:
-    """Make another one, which issues into the same directory: `issue` replaces files there."""
-    return Authority(tmp_path, "successor")
-
-
-@pytest.fixture
-def tls(tmp_path: Path, authority: Authority) -> TLS:
-    """Write a client's files."""
-    return client_files(tmp_path, authority)
 
 
 def issuer(gateway: Gateway) -> str:
@@ -198,6 +171,46 @@ async def test_another_endpoint_tells_when_the_one_in_use_is_away(
         assert not gateway.rotation.troubles
 
 
+async def test_the_endpoint_in_use_decides_while_it_is_well(
+    authority: Authority, successor: Authority, tls: TLS, connect: Connect
+) -> None:
+    """What another member would accept already must not take this one away."""
+    assert tls.ca_file
+    with (
+        secure(None, successor, successor.issue("ahead")) as ahead,
+        secure(None, authority, authority.issue("server")) as etcd,
+    ):
+        gateway = connect(ahead.endpoint, etcd.endpoint, tls=tls)
+        with pytest.raises(Untrusted, match=ahead.endpoint):
+            await gateway.revision(KEYS)
+        await gateway.revision(KEYS)
+        before = gateway.certificates
+        copy(successor.file, tls.ca_file)
+        await look_twice(gateway)
+        assert gateway.rotation.troubles["certificates"].endpoint == etcd.endpoint
+        assert gateway.certificates is before
+
+
+async def test_certificates_that_wait_are_tried_when_those_in_use_fail(
+    authority: Authority, successor: Authority, tls: TLS, connect: Connect
+) -> None:
+    """At the next look, however long the pause would have been."""
+    assert tls.ca_file
+    with secure(None, authority, authority.issue("server")) as etcd:
+        async with Proxy(etcd.port) as road:
+            gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
+            before = gateway.certificates
+            copy(successor.file, tls.ca_file)
+            await look_twice(gateway)
+            successor.issue("server")
+            await gateway.rotation._look()
+            assert gateway.certificates is before  # nobody has noticed
+            with pytest.raises(Untrusted):
+                await gateway.revision(KEYS)
+            await gateway.rotation._look()
+            assert gateway.certificates is not before
+
+
 async def test_nothing_is_taken_that_does_not_help(
     authority: Authority, successor: Authority, tls: TLS, connect: Connect
 ) -> None:
@@ -247,9 +260,9 @@ async def test_a_name_that_the_gateway_refuses_is_not_taken(
 
 
 async def test_trials_become_rare(
-    authority: Authority, successor: Authority, tls: TLS, connect: Connect
+    authority: Authority, successor: Authority, tls: TLS, connect: Connect, lines: Lines
 ) -> None:
-    """After 2, 4, 8, … 60 s; at once when something has changed on the way to etcd."""
+    """After 2, 4, 8, … 60 s; at once when something has changed on the way to etcd. One line tells of all."""
     now = 1000.0
     with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
         async with Proxy(etcd.port) as road:
@@ -271,3 +284,4 @@ async def test_trials_become_rare(
             assert tried == [2, 6, 14, 30, 62, 122, 182, 242]
             gateway.rotation.hurry()
             assert [await trials(), await trials()] == [1, 0]
+            assert len(said(lines, "certificates refused")) == 1
