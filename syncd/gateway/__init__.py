@@ -3,7 +3,9 @@
 client       unary calls and watches on whichever endpoint answers
 watch        one watch stream, duplex where possible
 transport    HTTP, deadlines, exceptions translated
-credentials  certificates and password;  auth: tokens
+credentials  certificates and password
+auth         the token of each endpoint, renewed in time
+authenticate asking for one
 rotation     certificates and password that are renewed while running
 shown        the certificate that each endpoint showed last
 identity     what an endpoint tells of itself: version, paths, status
@@ -12,6 +14,7 @@ endpoints    what is remembered of each, and which one is asked         (pure)
 seen         what was seen of etcd, and which member is fit to be asked (pure)
 messages     the JSON as typed values                                   (pure)
 membership   the same, of what members tell of each other               (pure)
+token        a token, and for how long it is good                       (pure)
 framing      the bytes of a stream cut into documents                   (pure)
 errors       the tree of errors, from every shape that etcd gives them  (pure)
 """

@@ -1,27 +1,43 @@
-"""Tokens for etcd's authentication.
+"""Tokens for etcd's authentication: one for each endpoint, renewed in time.
 
-A simple token is known only to the member that gave it, and lives 300 s without use; so each endpoint
-has its own. Asking for one costs etcd a bcrypt (~80 ms of CPU), and storms of it have taken clusters
-down: one request at a time, whoever waits shares its answer, and an etcd that does not answer at all is
-given time.
+A simple token is for the member that gave it: elsewhere nobody uses it, so it ends, if it is known at all.
+So each endpoint has its own. Asking for one costs etcd a bcrypt (~80 ms of CPU), and storms of it have taken
+clusters down: an endpoint is asked once at a time, whoever waits shares its answer, and an etcd that refuses,
+or does not answer at all, is given time, ever more of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from math import inf
+from typing import NoReturn
 
-from syncd.gateway.errors import CredentialsUnusable, GatewayError, NoAnswer
+import structlog
+
+from syncd.gateway.errors import CredentialsUnusable, Dropped, GatewayError, NoAnswer, WrongPassword
+from syncd.gateway.token import Token
 
 PAUSE_FIRST = 1.0
 PAUSE_MOST = 10.0
-"""Seconds after a second request for a token in vain, doubled each time: etcd may be hashing still, and it
-hashes a wrong password as long as a right one."""
+"""Seconds after a second request for a token in vain, doubled each time: etcd may be hashing still."""
+
+REFUSED_PAUSE_MOST = 60.0
+"""Seconds, when etcd refuses the password: it hashes a wrong one as long as a right one, and no other try
+helps. This pause begins with the first refusal. All are drawn between half and all of their limit."""
+
+RENEW = (0.65, 0.85)
+"""The share of a token's life after which it is renewed, drawn: many daemons may have begun together."""
 
 FORGET_PAUSE = 30.0
 """Seconds: an etcd that is too busy to answer must not be made to hash passwords, too."""
+
+EXPIRED, REFUSED = "auth.token_expired", "auth.token_refused"
+"""Codes of the log: why there is another token."""
+
+log = structlog.get_logger("syncd.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,86 +45,184 @@ class _Vain:
     """A request that gave no token: with what `error`, and `until` when that stands for the next."""
 
     error: GatewayError
-    pause: float
+    limit: float
     until: float
 
 
-class Tokens:
-    """The token of each endpoint, fetched single-flight."""
+@dataclass(slots=True)
+class _Held:
+    """What there is of one endpoint. Times are those of the clock."""
 
-    def __init__(self, authenticate: Callable[[str], Awaitable[str]], clock: Callable[[], float]) -> None:
+    url: str
+    token: Token | None = None
+    ends: float = inf
+    renew_at: float = inf
+    used: bool = False
+    """Whether anybody wanted the token since it came."""
+    lost: dict[str, str] = field(default_factory=dict)
+    """Why the token before this one was let go, for the log."""
+    asked: asyncio.Future[None] | None = None
+    """The request under way."""
+    vain: _Vain | None = None
+    forgotten: float = -inf
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Tokens:
+    """The token of each of the endpoints at `urls`."""
+
+    def __init__(
+        self,
+        authenticate: Callable[[str], Awaitable[Token]],
+        urls: Iterable[str],
+        draw: random.Random,
+        clock: Callable[[], float],
+    ) -> None:
         self._authenticate = authenticate
+        self._held = {url: _Held(url) for url in urls}
+        self._draw = draw
         self._clock = clock
-        self._forgotten: dict[str, float] = {}
-        self._tokens: dict[str, str] = {}
-        self._asked: dict[str, asyncio.Future[None]] = {}
-        self._vain: dict[str, _Vain] = {}
+        self._off = False
 
     async def get(self, url: str) -> str:
-        """The token for the endpoint at `url`; whoever waits shares the answer, also when it is an error."""
-        while url not in self._tokens:
-            if url in self._asked:
-                await asyncio.shield(self._asked[url])
+        """The token for the endpoint at `url`; empty when etcd has its authentication switched off.
+
+        Whoever waits shares the answer, also when it is an error.
+        """
+        held = self._held[url]
+        while True:
+            if held.token and self._clock() >= held.ends:
+                self._let_go(held, EXPIRED)
+            if held.token:
+                held.used = True
+                return held.token.text
+            if held.asked:
+                await asyncio.shield(held.asked)
             else:
-                await self._fetch(url)
-        return self._tokens[url]
+                await self._fetch(held)
 
-    async def _fetch(self, url: str) -> None:
-        vain = self._vain.get(url)
-        if vain and self._clock() < vain.until:
-            raise vain.error.with_traceback(None)  # as it was answered last
-        asked = self._asked[url] = asyncio.get_running_loop().create_future()
-        try:
-            self._tokens[url] = await self._authenticate(url)
-        except asyncio.CancelledError:
-            self._asked_in_vain(url, NoAnswer(url, "it gave no token in time"))
-            raise
-        except GatewayError as error:
-            if isinstance(error, (NoAnswer, CredentialsUnusable)):
-                self._asked_in_vain(url, error)
-            asked.set_exception(error)
-            asked.exception()  # seen, even if nobody waits
-            raise
-        else:
-            self._vain.pop(url, None)
-        finally:
-            del self._asked[url]
-            if not asked.done():
-                asked.set_result(
-                    None
-                )  # there is one; or who asked was cancelled, and the others ask themselves
+    async def run(self) -> None:
+        """Renew what is in use before its time is over, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for held in self._held.values():
+                group.create_task(self._keep(held), name=f"token of {held.url}")
 
-    def _asked_in_vain(self, url: str, error: GatewayError) -> None:
-        vain = self._vain.get(url)
-        pause = min(vain.pause * 2 or PAUSE_FIRST, PAUSE_MOST) if vain else 0.0
-        self._vain[url] = _Vain(error, pause, self._clock() + pause)
+    def reject(self, url: str, token: str, why: str) -> None:
+        """`token` was refused there; unless it was replaced meanwhile, the next `get` fetches another."""
+        held = self._held[url]
+        if held.token and held.token.text == token:
+            self._let_go(held, EXPIRED if self._clock() >= held.ends else REFUSED, why)
 
-    def forget(self, url: str) -> None:
-        """The endpoint at `url` did not answer; the next `get` fetches another token.
+    def forget(self, url: str, why: str) -> bool:
+        """The endpoint at `url` did not answer; whether the next `get` fetches another token.
 
         A simple token ends with the raft index at which it was given, and a server that has not come so far
         waits for that instead of answering: so do those that were wiped or restored, perhaps for ever.
         Silence has other reasons, too, overload among them; hence FORGET_PAUSE.
         """
-        now = self._clock()
-        if url in self._tokens and now - self._forgotten.get(url, -inf) >= FORGET_PAUSE:
-            self._forgotten[url] = now
-            del self._tokens[url]
+        held, now = self._held[url], self._clock()
+        if held.token is None or now - held.forgotten < FORGET_PAUSE:
+            return False
+        held.forgotten = now
+        self._let_go(held, REFUSED, why)
+        return True
 
     def gone(self, url: str) -> None:
         """There was no connection to `url`: if it is silent after that, it may have begun anew."""
-        self._forgotten.pop(url, None)
+        self._held[url].forgotten = -inf
 
     def forget_all(self) -> None:
         """Etcd's history is another one, and no token is of it."""
-        self._tokens.clear()
-        self._forgotten.clear()
+        for held in self._held.values():
+            held.forgotten = -inf
+            if held.token:
+                self._let_go(held, REFUSED, "etcd has another history")
 
     def retry(self) -> None:
         """The password was read again: what was refused may be granted now."""
-        self._vain.clear()
+        for held in self._held.values():
+            held.vain = None
 
-    def reject(self, url: str, token: str | None) -> None:
-        """`token` was refused there; unless it was replaced meanwhile, the next `get` fetches another."""
-        if token is not None and self._tokens.get(url) == token:
-            del self._tokens[url]
+    async def _fetch(self, held: _Held) -> None:
+        if held.vain and self._clock() < held.vain.until:
+            raise held.vain.error.with_traceback(None)  # as it was answered last
+        began = self._clock()
+        asked = held.asked = asyncio.get_running_loop().create_future()
+        try:
+            token = await self._authenticate(held.url)
+        except asyncio.CancelledError:
+            self._asked_in_vain(held, NoAnswer(held.url, "it gave no token in time"))
+            raise
+        except GatewayError as error:
+            if isinstance(error, (NoAnswer, Dropped, CredentialsUnusable)):
+                self._asked_in_vain(held, error)
+            asked.set_exception(error)
+            asked.exception()  # seen, even if nobody waits
+            raise
+        else:
+            self._take(held, token, began)
+        finally:
+            held.asked = None
+            if not asked.done():
+                # There is one; or who asked was cancelled, and the others ask themselves.
+                asked.set_result(None)
+
+    def _asked_in_vain(self, held: _Held, error: GatewayError) -> None:
+        refused = isinstance(error, WrongPassword)
+        limit = PAUSE_FIRST if refused else 0.0
+        if held.vain:
+            limit = min(held.vain.limit * 2 or PAUSE_FIRST, REFUSED_PAUSE_MOST if refused else PAUSE_MOST)
+        held.vain = _Vain(error, limit, self._clock() + limit * self._draw.uniform(0.5, 1))
+
+    def _take(self, held: _Held, token: Token, asked: float) -> None:
+        if held.lost:
+            say = log.debug if held.lost["code"] == EXPIRED else log.info
+            say("token renewed", endpoint=held.url, **held.lost)
+        elif held.token:
+            log.debug("token renewed", endpoint=held.url, code=EXPIRED)
+        if self._off != (not token.text):
+            self._off = not self._off
+            self._say_off(held.url)
+        held.token, held.used, held.vain, held.lost = token, False, None, {}
+        held.ends = asked + token.life
+        held.renew_at = asked + token.life * self._draw.uniform(*RENEW)
+        held.came.set()
+
+    def _say_off(self, url: str) -> None:
+        if self._off:
+            log.info(
+                "authentication is off",
+                endpoint=url,
+                code="auth.off",
+                meaning="etcd has it switched off; user and password go unused until it is on again",
+            )
+        else:
+            log.info("authentication is on again", endpoint=url)
+
+    def _let_go(self, held: _Held, code: str, why: str = "") -> None:
+        if held.token and held.token.text:
+            held.lost = {"code": code} | ({"error": why} if why else {})
+        held.token = None
+
+    async def _keep(self, held: _Held) -> NoReturn:
+        """Renew the token of one endpoint whenever it is time to."""
+        while True:
+            await held.came.wait()
+            held.came.clear()
+            while held.token and held.renew_at < inf:
+                pause = held.renew_at - self._clock()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                elif held.used and self._clock() < held.ends:
+                    await self._renew(held)
+                else:
+                    break  # nobody asks there any more; whoever does once more fetches another
+
+    async def _renew(self, held: _Held) -> None:
+        try:
+            await self._fetch(held)  # where there is a token, nobody else does
+        except GatewayError as error:
+            # The old one is used for as long as it lasts.
+            again = held.vain.until if held.vain else 0.0
+            held.renew_at = max(again, self._clock() + PAUSE_FIRST)
+            log.debug("token not renewed", endpoint=held.url, error=str(error))

@@ -12,17 +12,17 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import msgspec
-import orjson
 import structlog
 
 from syncd.config import Etcd
 from syncd.gateway.auth import Tokens
+from syncd.gateway.authenticate import Authenticate
 from syncd.gateway.credentials import Certificates, Credentials
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import (
     CertificateRefused,
     CredentialsUnusable,
-    EtcdError,
+    Dropped,
     GatewayError,
     MalformedAnswer,
     NoAnswer,
@@ -32,7 +32,6 @@ from syncd.gateway.errors import (
     Unavailable,
     Unreachable,
     Untrusted,
-    WrongPassword,
 )
 from syncd.gateway.identity import Identity
 from syncd.gateway.messages import (
@@ -75,9 +74,10 @@ class Gateway:
         self._clock = clock
         self._credentials = Credentials(etcd)
         self._transport = Transport(etcd, self._credentials)
-        self._tokens = Tokens(self._authenticate, clock)
         self.endpoints = Endpoints(etcd.endpoints, draw)
         self._identity = Identity(etcd, self._transport, self.endpoints)
+        authenticate = Authenticate(etcd, self._credentials, self._transport, self._identity, self.endpoints)
+        self._tokens = Tokens(authenticate, etcd.endpoints, draw, clock)
         self._seen = Seen()
         self._prober = Prober(self.endpoints, clock)
         self._well_again = asyncio.Event()
@@ -140,8 +140,13 @@ class Gateway:
         return renewed or duplex or self.endpoints.homeward(endpoint, now)
 
     async def probe(self, keys: KeyRange) -> None:
-        """Look after the endpoints that failed, until cancelled; `keys` is a range that the user may read."""
-        await self._prober.run(partial(self._ask_after, keys=keys))
+        """Look after endpoints that failed and tokens that end, until cancelled.
+
+        `keys` is a range that the user may read.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._prober.run(partial(self._ask_after, keys=keys)), name="probes")
+            group.create_task(self._tokens.run(), name="renewal of tokens")
 
     async def range_page(self, keys: KeyRange, *, limit: int, revision: int, most: int = BODY_LIMIT) -> Page:
         """The first `limit` keys of an interval at `revision` (0: now).
@@ -201,7 +206,7 @@ class Gateway:
         endpoint, began = self._current(), self._clock()
         heard_at = began
         wanted = self._etcd.duplex
-        headers: dict[str, str] = {}
+        token = ""
 
         def heard(header: Header) -> None:
             nonlocal heard_at
@@ -212,23 +217,26 @@ class Gateway:
 
         try:
             path = await self._identity.prefix(endpoint) + "/watch"
-            headers = await self._headers(endpoint)
+            if self._etcd.user:
+                # A call that is refused for its token is repeated with another. A watch is not, and before
+                # 3.5.6 it would be told "permission denied" for that, too.
+                await self.revision(keys, endpoint.url)
+                token = await self._token(endpoint)
             async with open_watch(
                 self._transport,
                 endpoint,
                 path,
                 keys,
                 start_revision,
-                headers,
+                _headers(token),
                 duplex=wanted == "on" or (wanted == "auto" and endpoint.try_duplex(self._clock())),
                 fall_back=wanted == "auto",
                 clock=self._clock,
                 heard=heard,
             ) as stream:
                 yield stream
-        except (Unauthenticated, PermissionDenied):
-            # Before 3.5.6, an unknown token on a watch reads as "permission denied".
-            self._tokens.reject(endpoint.url, headers.get("Authorization"))
+        except (Unauthenticated, PermissionDenied) as error:
+            self._tokens.reject(endpoint.url, token, error.message)
             raise
         except FAULTS as error:
             # Whoever follows the stream may have asked elsewhere, too.
@@ -263,17 +271,24 @@ class Gateway:
 
     async def _call(self, endpoint: Endpoint, path: str, body: bytes, most: int) -> bytes:
         url, path = endpoint.url, await self._identity.prefix(endpoint) + path
-        headers = await self._headers(endpoint)
-        try:
-            return await self._transport.call(url, path, body, headers, most)
-        except Unauthenticated:
-            # Expired, unknown after the member's restart, or older than the last change of users:
-            # all of them are cured by one fresh token, or by nothing that can be done here.
-            if not headers:
-                raise
-            self._tokens.reject(url, headers["Authorization"])
-            headers = await self._headers(endpoint)
-            return await self._transport.call(url, path, body, headers, most)
+        refused = dropped = False
+        while True:
+            token = await self._token(endpoint)
+            try:
+                return await self._transport.call(url, path, body, _headers(token), most)
+            except Unauthenticated as error:
+                # Expired, unknown after the member's restart, or older than the last change of users:
+                # all of them are cured by one fresh token, or by nothing that can be done here.
+                if refused or not self._etcd.user:
+                    raise
+                refused = True
+                self._tokens.reject(url, token, error.message)
+            except Dropped as error:
+                # An idle connection, or one that was cut, is cured by another one. What still is no answer
+                # then may be about the token.
+                if not token or (dropped and not self._tokens.forget(url, error.message)):
+                    raise
+                dropped = True
 
     async def _ask_after(self, endpoint: Endpoint, keys: KeyRange) -> None:
         """Find out whether an endpoint in quarantine is well again."""
@@ -302,32 +317,16 @@ class Gateway:
         self._seen.told(status.header, self._clock())
         return unfit(status, expected)
 
-    async def _headers(self, endpoint: Endpoint) -> dict[str, str]:
-        # The raw token: a `Bearer ` prefix fails before 3.5.32.
-        return {"Authorization": await self._tokens.get(endpoint.url)} if self._etcd.user else {}
-
-    async def _authenticate(self, url: str) -> str:
-        endpoint = self.endpoints.at(url)
-        prefix = await self._identity.prefix(endpoint)
-        body = orjson.dumps({"name": self._etcd.user, "password": self._credentials.password})
-        try:
-            answer = await self._transport.call(url, prefix + "/auth/authenticate", body, {})
-        except EtcdError as error:
-            if "authentication failed" in str(error):
-                raise WrongPassword(url, f"etcd refuses the password of user {self._etcd.user!r}") from error
-            raise
-        token = decode(url, _auth, answer).token
-        if not (token and token.isascii() and token.isprintable()):
-            raise MalformedAnswer(url, "the token that etcd gave cannot be sent in a header")
-        return token
+    async def _token(self, endpoint: Endpoint) -> str:
+        return await self._tokens.get(endpoint.url) if self._etcd.user else ""
 
     def _current(self) -> Endpoint:
         return self.endpoints.choose(self._clock())
 
     def _blame(self, endpoint: Endpoint, error: GatewayError, began: float) -> None:
         if isinstance(error, NoAnswer):
-            self._tokens.forget(endpoint.url)
-        elif isinstance(error, Unreachable):
+            self._tokens.forget(endpoint.url, error.message)
+        elif isinstance(error, Unreachable) and not isinstance(error, Dropped):
             self._tokens.gone(endpoint.url)
         elif isinstance(error, CredentialsUnusable):
             self.rotation.hurry()
@@ -359,3 +358,7 @@ class Gateway:
         """Let those that wait try again now."""
         self._well_again.set()
         self._well_again.clear()
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": token} if token else {}

@@ -2,7 +2,8 @@
 
     GatewayError
     ├── Unreachable          no connection, or a lost one: try again, perhaps elsewhere
-    │   └── NoAnswer         … or no answer in time
+    │   ├── NoAnswer         … or no answer in time
+    │   └── Dropped          … or it was closed instead of an answer
     ├── MalformedAnswer      what came back is not what a gateway says
     ├── NoGateway            something answers there, but it is not etcd's gateway
     ├── CredentialsUnusable  the certificates, key or password of the configuration cannot be used
@@ -78,6 +79,14 @@ class Unreachable(GatewayError):
 
 class NoAnswer(Unreachable):
     """Nothing came in time."""
+
+
+class Dropped(Unreachable):
+    """The connection was closed before any of the answer came.
+
+    So do connections that stood idle; and so etcd 3.4.23 answers, in builds with grpc-gateway before 1.11,
+    where it means to refuse (etcd #15256).
+    """
 
 
 class MalformedAnswer(GatewayError):
@@ -174,7 +183,12 @@ _UNAVAILABLE = (
     Code.DEADLINE_EXCEEDED,
     Code.RESOURCE_EXHAUSTED,  # other than a message's size: "too many requests"
 )
-_UNAUTHENTICATED = ("user name is empty", "invalid auth token", "revision of auth store is old")
+_UNAUTHENTICATED = (
+    "user name is empty",
+    "invalid auth token",
+    "revision of auth store is old",
+    "auth: revision in header is old",  # the same, with code 2, from 3.3.25 and 3.5.1
+)
 
 
 def etcd_error(endpoint: str, code: int, message: str) -> EtcdError:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -20,6 +21,7 @@ from syncd.gateway.errors import (
     AnswerTooLong,
     CertificateRefused,
     Code,
+    Dropped,
     MalformedAnswer,
     NoAnswer,
     Unreachable,
@@ -59,6 +61,14 @@ class _Request(aiohttp.ClientRequest):
             await super().write_bytes(writer, conn, content_length)
 
 
+class Reply(NamedTuple):
+    """An answer: `date` is the header, empty when there is none."""
+
+    status: int
+    date: str
+    body: bytes
+
+
 class Transport:
     """One aiohttp session for all calls and streams to etcd."""
 
@@ -91,14 +101,21 @@ class Transport:
     async def call(
         self, url: str, path: str, body: bytes, headers: Mapping[str, str], most: int = BODY_LIMIT
     ) -> bytes:
-        """POST `body` and return the answer's body, of `most` bytes, within the request deadline."""
+        """POST `body` and return the body of the answer, of `most` bytes, within the request deadline."""
+        reply = await self.exchange(url, path, body, headers, most)
+        if reply.status != 200:
+            raise unary_error(url, path, reply.status, unsaid(reply.body, headers))
+        return reply.body
+
+    async def exchange(
+        self, url: str, path: str, body: bytes, headers: Mapping[str, str], most: int = BODY_LIMIT
+    ) -> Reply:
+        """The same, whatever the answer's status is."""
         with translated(url, f"{path}: no answer within {self.timeouts.request:g} s, or too slow a one"):
             async with asyncio.timeout(self.timeouts.request) as deadline:
                 async with self.request(url, path, body, headers) as response:
                     answer = await read_limited(url, response, most, deadline)
-        if response.status != 200:
-            raise unary_error(url, path, response.status, answer)
-        return answer
+        return Reply(response.status, response.headers.get("Date", ""), answer)
 
     async def get(self, url: str, path: str) -> bytes | None:
         """GET `path`; None for anything but 200."""
@@ -165,6 +182,12 @@ class Transport:
         return self._credentials.server_name if self.context else None
 
 
+def unsaid(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """What an error may quote of `body`: a proxy's page may repeat what it was sent, and so the token."""
+    token = headers.get("Authorization")
+    return body.replace(token.encode(), "…".encode()) if token else body
+
+
 async def read_limited(
     url: str,
     response: aiohttp.ClientResponse,
@@ -211,10 +234,16 @@ def translated(url: str, late: str) -> Iterator[None]:
     except (aiohttp.ClientConnectionError, OSError) as error:
         if tls := _tls_error(error):
             raise _tls_failure(url, tls) from error
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            raise Dropped(url, "the connection was closed where an answer should have come") from error
         raise Unreachable(url, str(error) or type(error).__name__) from error
     except aiohttp.ClientPayloadError as error:
         raise Unreachable(url, f"the connection was cut in the middle of an answer: {error}") from error
     except (aiohttp.ClientError, ValueError) as error:
+        if isinstance(error, aiohttp.ClientResponseError):
+            # Its `repr` would show the headers of the request, and so the token.
+            error.args = ()
+            error.request_info = error.request_info._replace(headers={})  # type: ignore[arg-type]
         raise MalformedAnswer(url, f"not HTTP as expected: {type(error).__name__}: {error}") from error
 
 

@@ -22,7 +22,7 @@ from syncd.gateway.endpoints import Endpoint
 from syncd.gateway.errors import MalformedAnswer, Unreachable, unary_error
 from syncd.gateway.framing import Documents, DocumentTooLong
 from syncd.gateway.messages import PROGRESS_REQUEST, Header, WatchResult, watch_request, watch_result
-from syncd.gateway.transport import Transport, read_limited, translated
+from syncd.gateway.transport import Transport, read_limited, translated, unsaid
 from syncd.keyrange import KeyRange
 
 DUPLEX_PATIENCE = 2.0
@@ -185,7 +185,7 @@ class _Post:
                 if response.status != 200:
                     async with response:
                         answer = await read_limited(url, response)
-                    raise unary_error(url, self._path, response.status, answer)
+                    raise unary_error(url, self._path, response.status, unsaid(answer, self._headers))
         return response
 
 

@@ -1,79 +1,104 @@
-"""etcd's authentication: users, tokens, and tokens that are no longer good."""
+"""etcd's authentication: users, and tokens that are no longer good, on real servers."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncd.gateway import (
-    CredentialsUnusable,
-    EtcdError,
     Gateway,
+    GatewayError,
     PermissionDenied,
     Unauthenticated,
     Unreachable,
     WatchResult,
 )
-from syncd.gateway.auth import Tokens
-from syncd.gateway.errors import GatewayError, NoAnswer
-from syncd.keyrange import prefix_range
+from syncd.gateway.errors import WrongPassword
+from syncd.gateway.token import Token
+from syncd.keyrange import KeyRange, prefix_range
 from tests.etcd import Etcd
 from tests.gateway.conftest import Connect
+from tests.users import PASSWORD, as_root, authentications, change_password, jwt, simple
 
 ALLOWED, DENIED = prefix_range(b"/mine/"), prefix_range(b"/theirs/")
-SECRET = "correct horse battery staple"  # what must not be in any message
 
 
 @pytest.fixture
 def guarded(etcd_version: str) -> Iterator[Etcd]:
     """Run an etcd of each version where the user `reader` may read /mine/."""
-    with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
-        etcd.put("/mine/a", "1")
-        etcd.put("/theirs/a", "1")
-        etcd.guard("reader", SECRET, ALLOWED.key)
+    with Etcd(etcd_version, simple(etcd_version)) as etcd:
+        fill(etcd)
         yield etcd
+
+
+@pytest.fixture(params=["simple", "jwt"])
+def guarded_either_way(etcd_version: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Etcd]:
+    """Run one of each version with each kind of tokens."""
+    flags = jwt(etcd_version, tmp_path) if request.param == "jwt" else simple(etcd_version)
+    with Etcd(etcd_version, flags) as etcd:
+        fill(etcd)
+        yield etcd
+
+
+def fill(etcd: Etcd) -> None:
+    """Two keys, of which `reader` may read one."""
+    etcd.put("/mine/a", "1")
+    etcd.put("/theirs/a", "1")
+    etcd.guard("reader", PASSWORD, ALLOWED.key)
 
 
 @pytest.fixture
 def password(tmp_path: Path) -> Path:
     """Write the right password."""
     file = tmp_path / "password"
-    file.write_text(SECRET + "\n")
+    file.write_text(PASSWORD + "\n")
     return file
 
 
-async def first(gateway: Gateway) -> WatchResult:
+async def first(gateway: Gateway, keys: KeyRange = ALLOWED) -> WatchResult:
     """Open a watch, and see its first event."""
-    async with asyncio.timeout(5), gateway.watch(ALLOWED, 1) as stream:
+    async with asyncio.timeout(5), gateway.watch(keys, 1) as stream:
         while not (result := await anext(stream)).events:
             pass
     return result
+
+
+async def works(gateway: Gateway) -> None:
+    """A call and a watch are answered, each at its first try."""
+    assert (await gateway.revision(ALLOWED)).revision == 3
+    assert (await first(gateway)).events[0].kv.key == b"/mine/a"
+    assert gateway.endpoints.current.failures == 0
+
+
+async def is_refused(gateway: Gateway, kind: type[GatewayError]) -> None:
+    """A call and a watch are refused."""
+    for call in (lambda: gateway.revision(ALLOWED), lambda: first(gateway)):
+        with pytest.raises(kind):
+            await call()
+    assert gateway.endpoints.current.failures == 0
+
+
+def hand(gateway: Gateway, text: str) -> None:
+    """Have the gateway believe that this is its token."""
+    gateway._tokens._held[gateway.endpoints.current.url].token = Token(text)
 
 
 async def test_a_user_reads_and_watches_what_it_may(guarded: Etcd, connect: Connect, password: Path) -> None:
     """And nothing else."""
     gateway = connect(guarded.endpoint, user="reader", password_file=password)
     assert len(await gateway.range_page(ALLOWED, limit=1, revision=0)) == 1
-    assert (await gateway.revision(ALLOWED)).revision == 3
-    assert (await first(gateway)).events[0].kv.key == b"/mine/a"
+    await works(gateway)
     with pytest.raises(PermissionDenied):
         await gateway.range_page(DENIED, limit=1, revision=0)
     with pytest.raises(PermissionDenied):
-        await follow(gateway)
+        await first(gateway, DENIED)
     assert gateway.endpoints.current.failures == 0
-
-
-async def follow(gateway: Gateway) -> None:
-    """Watch what may not be watched."""
-    async with asyncio.timeout(5), gateway.watch(DENIED, 1) as stream:
-        while True:
-            await anext(stream)
+    assert authentications(guarded) == 1
 
 
 async def test_without_a_user_etcd_lets_nobody_in(guarded: Etcd, connect: Connect) -> None:
@@ -81,202 +106,124 @@ async def test_without_a_user_etcd_lets_nobody_in(guarded: Etcd, connect: Connec
     gateway = connect(guarded.endpoint)
     with pytest.raises(Unauthenticated, match="user name is empty"):
         await gateway.revision(ALLOWED)
-    with pytest.raises((Unauthenticated, PermissionDenied)):
+    with pytest.raises((Unauthenticated, PermissionDenied)):  # the latter before 3.5.6
         await first(gateway)
+    assert authentications(guarded) == 0
 
 
 async def test_a_wrong_password_is_called_that(guarded: Etcd, connect: Connect, tmp_path: Path) -> None:
     """The user is named, the password is not; after the file was mended and read again it works."""
     file = tmp_path / "password"
-    file.write_text("wrong " + SECRET)
+    file.write_text("wrong " + PASSWORD)
     gateway = connect(guarded.endpoint, user="reader", password_file=file)
-    for call in (gateway.revision(ALLOWED), first(gateway)):
-        with pytest.raises(CredentialsUnusable, match="refuses the password of user 'reader'") as caught:
-            await call
-        assert SECRET not in str(caught.value)
-    file.write_text(SECRET)
+    with pytest.raises(WrongPassword, match="refuses the password of user 'reader'") as caught:
+        await gateway.revision(ALLOWED)
+    assert PASSWORD not in str(caught.value)
+    await is_refused(gateway, WrongPassword)
+    assert authentications(guarded) == 1
+    file.write_text(PASSWORD)
     await gateway.rotation.reload()
-    assert (await gateway.revision(ALLOWED)).revision == 3
+    await works(gateway)
 
 
-async def test_a_call_with_a_forgotten_token_is_made_again(
-    guarded: Etcd, connect: Connect, password: Path
+async def test_a_token_that_etcd_does_not_know_is_replaced(
+    guarded_either_way: Etcd, connect: Connect, password: Path
 ) -> None:
-    """A restarted member knows none of its simple tokens: nobody notices."""
-    gateway = connect(guarded.endpoint, user="reader", password_file=password)
+    """However etcd words it: before 3.5.6, on a watch, it may read as "permission denied"."""
+    gateway = connect(guarded_either_way.endpoint, user="reader", password_file=password)
     await gateway.revision(ALLOWED)
-    guarded.kill()
-    guarded.start()
-    with suppress(Unreachable):  # the connection was kept, and its end may be noticed only now
-        await gateway.revision(ALLOWED)
-    await gateway.revision(ALLOWED)
-    assert gateway.endpoints.current.failures == 0
+    for unknown in ("nonsense", "nonsense.7", "a.b.c", ""):
+        before = authentications(guarded_either_way)
+        with capture_logs() as log:
+            hand(gateway, unknown)
+            assert (await first(gateway)).events
+            hand(gateway, unknown)
+            await works(gateway)
+        assert authentications(guarded_either_way) - before == 2
+        codes = [line["code"] for line in log if line["event"] == "token renewed"]
+        assert codes == ["auth.token_refused"] * (2 if unknown else 0)
 
 
-async def test_a_watch_with_a_forgotten_token_works_the_second_time(
-    guarded: Etcd, connect: Connect, password: Path
+async def test_users_and_roles_change(guarded_either_way: Etcd, connect: Connect, password: Path) -> None:
+    """Whatever was changed, the next call and the next watch are right about it.
+
+    A JWT is of no use after any change, a simple token only after one of its user's password.
+    """
+    etcd = guarded_either_way
+    gateway = connect(etcd.endpoint, user="reader", password_file=password)
+    await works(gateway)
+    for change in (("user", "add", "other:pw"), ("role", "add", "other"), ("user", "delete", "other")):
+        as_root(etcd, *change)
+        before = authentications(etcd)
+        await works(gateway)
+        assert authentications(etcd) - before == ("jwt" in etcd.flags[0])
+
+    as_root(etcd, "user", "revoke-role", "reader", "reading")
+    before = authentications(etcd)
+    await is_refused(gateway, PermissionDenied)
+    await is_refused(gateway, PermissionDenied)
+    assert authentications(etcd) - before == ("jwt" in etcd.flags[0])  # that is no question of tokens
+    as_root(etcd, "user", "grant-role", "reader", "reading")
+    await works(gateway)
+
+    change_password(etcd, "reader", "another")
+    await is_refused(gateway, WrongPassword)
+    await asyncio.to_thread(password.write_text, "another")
+    await gateway.rotation.reload()
+    await works(gateway)
+    as_root(etcd, "user", "delete", "reader")
+    await is_refused(gateway, WrongPassword)
+
+
+async def test_authentication_is_switched_on_and_off(
+    etcd_version: str, connect: Connect, password: Path
 ) -> None:
-    """However etcd words it: before 3.5.6 an unknown token on a watch can read as "permission denied"."""
-    gateway = connect(guarded.endpoint, user="reader", password_file=password)
-    await first(gateway)
-    guarded.kill()
-    guarded.start()
-    # 3.4.23 may know it still: it does what its log says once more, and that includes the giving of tokens.
-    with suppress(Unauthenticated, PermissionDenied, Unreachable):
-        await first(gateway)
-    assert (await first(gateway)).events[0].kv.key == b"/mine/a"
-
-
-async def test_a_token_outlives_a_change_of_users(guarded: Etcd, connect: Connect, password: Path) -> None:
-    """The auth store's revision moves on, and the next calls still work."""
-    gateway = connect(guarded.endpoint, user="reader", password_file=password)
-    await gateway.revision(ALLOWED)
-    root = guarded.ask("/auth/authenticate", {"name": "root", "password": SECRET})["token"]
-    guarded.etcdctl("--user", f"root:{SECRET}", "user", "add", "other:pw")
-    assert root
-    assert (await gateway.revision(ALLOWED)).revision == 3
-    assert (await first(gateway)).events[0].kv.key == b"/mine/a"
-
-
-async def test_a_user_where_etcd_wants_none(new_etcd: Etcd, connect: Connect, password: Path) -> None:
-    """etcd says that authentication is not enabled, and so do we."""
-    gateway = connect(new_etcd.endpoint, user="reader", password_file=password)
-    with pytest.raises(EtcdError, match="authentication is not enabled"):
+    """A user that etcd does not ask for is no mistake; when it asks, there is a token. The log says both."""
+    with Etcd(etcd_version, simple(etcd_version)) as etcd, capture_logs() as log:
+        gateway = connect(etcd.endpoint, user="reader", password_file=password)
+        anybody = connect(etcd.endpoint)
         await gateway.revision(ALLOWED)
+        await anybody.revision(ALLOWED)
+        fill(etcd)
+        await works(gateway)
+        with pytest.raises(Unauthenticated):
+            await anybody.revision(ALLOWED)
+        as_root(etcd, "auth", "disable")
+        await works(gateway)
+        await works(anybody)
+        etcd.ask("/auth/enable", {})
+        await works(gateway)
+    said = [line["event"] for line in log if line["event"].startswith("authentication is")]
+    times = 1 if etcd_version in ("3.5.16", "3.5.30") else 2  # those look at no token while it is off
+    assert said == ["authentication is off", "authentication is on again"] * times
 
 
-async def test_many_ask_for_a_token_and_one_is_fetched() -> None:
-    """Each one costs etcd a bcrypt; after it was refused, again only one is fetched."""
-    asked: list[str] = []
-
-    async def authenticate(url: str) -> str:
-        asked.append(url)
-        await asyncio.sleep(0)
-        return f"token {len(asked)}"
-
-    tokens = Tokens(authenticate, time.monotonic)
-    assert await asyncio.gather(*(tokens.get("a") for _ in range(10))) == ["token 1"] * 10
-    for _ in range(10):
-        tokens.reject("a", "token 1")
-    tokens.reject("a", None)
-    tokens.reject("b", "token 1")
-    assert await asyncio.gather(*(tokens.get("a") for _ in range(10))) == ["token 2"] * 10
-    tokens.reject("a", "token 1")  # a late answer about the old one
-    assert await tokens.get("a") == "token 2"
-    assert await tokens.get("b") == "token 3"
-    assert asked == ["a", "a", "b"]
-
-
-async def test_a_failed_request_for_a_token_is_not_remembered() -> None:
-    """Whoever asks next tries again."""
-    failures = [OSError("no"), OSError("no")]
-
-    async def authenticate(url: str) -> str:
-        if failures:
-            raise failures.pop()
-        return "token"
-
-    tokens = Tokens(authenticate, time.monotonic)
-    results = await asyncio.gather(*(tokens.get("a") for _ in range(3)), return_exceptions=True)
-    assert [type(result) for result in results] == [OSError, OSError, str]
-
-
-async def test_who_waited_for_one_that_was_cancelled_asks_itself() -> None:
-    """Its end says nothing about etcd."""
-    asked = 0
-
-    async def authenticate(url: str) -> str:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            await asyncio.Event().wait()
-        return "token"
-
-    tokens = Tokens(authenticate, time.monotonic)
-    async with asyncio.TaskGroup() as group:
-        first = group.create_task(tokens.get("a"), name="first")
-        second = group.create_task(tokens.get("a"), name="second")
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        first.cancel()
-    assert second.result() == "token"
-    assert asked == 2
-
-
-@pytest.mark.parametrize("kind", [NoAnswer, CredentialsUnusable])
-async def test_an_etcd_that_gives_no_token_is_given_time(kind: type[GatewayError]) -> None:
-    """More and more of it, until it answers; the others that wait learn it, too."""
-    now = 0.0
-    asked: list[float] = []
-    silent = True
-
-    async def authenticate(url: str) -> str:
-        asked.append(now)
-        await asyncio.sleep(0)
-        if silent:
-            raise kind(url, "not now")
-        return "token"
-
-    tokens = Tokens(authenticate, lambda: now)
-    for _ in range(400):
-        results = await asyncio.gather(*(tokens.get("a") for _ in range(3)), return_exceptions=True)
-        assert {type(result) for result in results} == {kind}
-        now += 0.1
-    gaps = [round(later - earlier) for earlier, later in pairwise(asked)]
-    assert gaps == [0, 1, 2, 4, 8, 10, 10]
-    silent, now = False, 60.0
-    assert await tokens.get("a") == "token"
-    tokens.reject("a", "token")
-    silent = True
+async def test_a_restarted_member_knows_no_token(guarded: Etcd, connect: Connect, password: Path) -> None:
+    """Or it does, as it does once more what its log says: nobody notices, neither a call nor a watch."""
+    gateway = connect(guarded.endpoint, user="reader", password_file=password)
+    await works(gateway)
     for _ in range(2):
-        with pytest.raises(kind, match="not now"):
-            await tokens.get("a")
-    silent = False
-    with pytest.raises(kind, match="not now"):
-        await tokens.get("a")
-    tokens.retry()
-    assert await tokens.get("a") == "token"
-
-
-async def test_a_token_is_forgotten_for_silence_only_now_and_then() -> None:
-    """An etcd that is too busy to answer must not be made to hash everybody's password all the time."""
-    now = 0.0
-    given = 0
-
-    async def authenticate(url: str) -> str:
-        nonlocal given
-        given += 1
-        return f"token {given}"
-
-    tokens = Tokens(authenticate, lambda: now)
-    for second in range(120):
-        now = float(second)
-        await tokens.get("a")
-        tokens.forget("a")
-    assert given == 5  # at once, and then every half a minute
-    await tokens.get("a")
-    tokens.gone("a")
-    tokens.forget("a")
-    await tokens.get("a")
-    assert given == 6  # one that was away may be silent because it was wiped
-    tokens.forget_all()
-    assert await tokens.get("a") == "token 7"
+        guarded.kill()
+        guarded.start()
+        with suppress(Unreachable):  # the connection was kept, and its end may be noticed only now
+            await first(gateway)
+        await works(gateway)
 
 
 async def test_a_token_from_before_a_wipe_is_dropped_when_nothing_answers(
     etcd_version: str, connect: Connect, password: Path
 ) -> None:
     """A token names a raft index, and an etcd that began anew waits for that instead of refusing."""
-    with Etcd(etcd_version, [] if etcd_version == "3.3.25" else ["--bcrypt-cost=4"]) as etcd:
+    with Etcd(etcd_version, simple(etcd_version)) as etcd:
         for _ in range(100):
             etcd.put("/mine/a", "1")
-        etcd.guard("reader", SECRET, ALLOWED.key)
+        etcd.guard("reader", PASSWORD, ALLOWED.key)
         gateway = connect(etcd.endpoint, request=0.5, user="reader", password_file=password)
         await gateway.revision(ALLOWED)
         url = gateway.endpoints.current.url
         before = await gateway._tokens.get(url)
         etcd.begin_anew()
-        etcd.guard("reader", SECRET, ALLOWED.key)
+        etcd.guard("reader", PASSWORD, ALLOWED.key)
         failures: list[Unreachable] = []
         while len(failures) < 5:
             try:

@@ -1,0 +1,69 @@
+"""Asking etcd for a token, with the user and the password of the configuration."""
+
+from __future__ import annotations
+
+import msgspec
+import orjson
+
+from syncd.config import Etcd
+from syncd.gateway.credentials import Credentials
+from syncd.gateway.endpoints import Endpoints
+from syncd.gateway.errors import (
+    CommonNameRefused,
+    EtcdError,
+    MalformedAnswer,
+    WrongPassword,
+    unary_error,
+)
+from syncd.gateway.identity import Identity
+from syncd.gateway.messages import AuthAnswer, decode
+from syncd.gateway.token import NO_TOKEN, Token, life
+from syncd.gateway.transport import Reply, Transport
+
+PATH = "/auth/authenticate"
+
+UNSAID = b"(not repeated here, as the password may be in it)"
+
+_auth = msgspec.json.Decoder(AuthAnswer, strict=False)
+
+
+class Authenticate:
+    """`await authenticate(url)`: a token of the endpoint at `url`; GatewayError when it gives none."""
+
+    def __init__(
+        self,
+        etcd: Etcd,
+        credentials: Credentials,
+        transport: Transport,
+        identity: Identity,
+        endpoints: Endpoints,
+    ) -> None:
+        self._user = etcd.user
+        self._credentials = credentials
+        self._transport = transport
+        self._identity = identity
+        self._endpoints = endpoints
+
+    async def __call__(self, url: str) -> Token:
+        """One request; WrongPassword when etcd refuses, NO_TOKEN when it has authentication switched off."""
+        path = await self._identity.prefix(self._endpoints.at(url)) + PATH
+        password = self._credentials.password or ""
+        body = orjson.dumps({"name": self._user, "password": password})
+        reply = await self._transport.exchange(url, path, body, {})
+        if reply.status != 200:
+            return self._refused(url, path, reply, password)
+        text = decode(url, _auth, reply.body).token
+        if not (text and text.isascii() and text.isprintable()):
+            raise MalformedAnswer(url, "the token that etcd gave cannot be sent in a header")
+        return Token(text, life(text, reply.date))
+
+    def _refused(self, url: str, path: str, reply: Reply, password: str) -> Token:
+        error = unary_error(url, path, reply.status, reply.body)
+        if isinstance(error, EtcdError) and "authentication is not enabled" in error.message:
+            return NO_TOKEN
+        if isinstance(error, EtcdError) and "authentication failed" in error.message:
+            raise WrongPassword(url, f"etcd refuses the password of user {self._user!r}") from error
+        if not isinstance(error, (EtcdError, CommonNameRefused)) or password in error.message:
+            # Not etcd's words. Whose they are, may repeat what was sent to them.
+            error = unary_error(url, path, reply.status, UNSAID)
+        raise error
