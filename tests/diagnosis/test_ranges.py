@@ -185,7 +185,9 @@ async def test_the_limit_of_old_gateways_is_seen(limited: Etcd) -> None:
     """Only where the range has more than 4 MiB: a smaller one is never asked for that much."""
     limited.load([(f"/small/{i:04}", "v" * 1000) for i in range(4000)])
     limited.load([(f"/large/{i:04}", "v" * 1000) for i in range(6000)])
-    assert "gateway.message_limit" not in await ranged(limited.endpoint, "/small/")
+    async with Proxy(limited.port) as road:
+        assert "gateway.message_limit" not in await ranged(road.url, "/small/")
+        assert road.bytes_down < 100_000
     found = await ranged(limited.endpoint, "/large/")
     assert found["gateway.message_limit"].level == "note"
     assert "larger than max" in found["gateway.message_limit"].seen
