@@ -22,9 +22,9 @@ from syncd.cli import exits
 from syncd.cli.findings import SYMBOLS, WORDS, in_order, lines, summary
 from syncd.cli.terminal import Output, visible
 from syncd.config import Config, ConfigError, Mistake, load
+from syncd.config.files import user_name
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.check import check
-from syncd.diagnosis.local import user_name
 from syncd.findings import Finding
 
 

@@ -93,6 +93,11 @@ def readable_by_others(path: Path) -> str | None:
     return f"{mode:04o}" if mode & _OTHERS_MAY else None
 
 
+def close_to_others(path: Path) -> str:
+    """The command; the group may go on reading, as that may be how syncd itself does."""
+    return f"chmod g-w,o= {in_shell(path)}"
+
+
 def in_shell(path: Path) -> str:
     """Return the path as a word of a command for bash, on one line."""
     text = str(path)
@@ -131,7 +136,7 @@ def _unreadable(path: Path, error: OSError, expected: str) -> Unusable:
     else:
         word = in_shell(real)
         cure = f"let that user's group read it: chgrp {os.getegid()} {word} && chmod g+r {word}"
-    found = f"cannot be read by {_user()}: {reason}"
+    found = f"cannot be read by user {user_name()}: {reason}"
     return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
 
 
@@ -139,9 +144,10 @@ def _may(path: Path, access: int) -> bool:
     return os.access(path, access, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """The user whose permissions decide here: the name, or the number of one without."""
     uid = os.geteuid()
     try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"uid {uid}"
+        return str(uid)

@@ -11,12 +11,13 @@ import structlog
 
 from syncd import config
 from syncd.config import Config, ConfigError
+from syncd.config.files import close_to_others
 from syncd.daemon import logs
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.explain import explain
 from syncd.findings import Finding
 from syncd.gateway.errors import FileUnusable
-from syncd.gateway.rotation import STAYS, Rotation, close_to_others
+from syncd.gateway.rotation import STAYS, Rotation
 
 log = structlog.get_logger("syncd")
 

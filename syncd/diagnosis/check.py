@@ -27,7 +27,7 @@ from syncd.findings import Finding
 from syncd.gateway import Gateway, GatewayError, PermissionDenied
 from syncd.keyrange import KeyRange
 
-PATIENCE = 4.0
+PATIENCE = 3.6
 """Seconds for one endpoint, all steps together."""
 
 STEP = 1.2
@@ -84,7 +84,7 @@ class _Check:
             async with asyncio.timeout(PATIENCE):
                 await self._walk(url, own)
         except TimeoutError:
-            cure = "see how etcd and its host are doing: etcdctl endpoint status"
+            cure = "see how etcd and its host are doing:\n  etcdctl endpoint status --cluster"
             self._add(url, found("check.timeout", url, f"not done within {PATIENCE:g} s", cure))
 
     def _add(self, url: str, *findings: Finding) -> None:

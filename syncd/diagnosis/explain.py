@@ -39,8 +39,8 @@ _NO_CONNECTION: dict[Why, tuple[str, str]] = {
     "unresolved": ("dns.unresolved", "correct the name in etcd.endpoints, or add it to DNS or /etc/hosts"),
     "refused": ("tcp.refused", "start etcd, or correct the port in etcd.endpoints (--listen-client-urls)"),
     "late": ("tcp.timeout", "see whether the host is up and the port is open in every firewall on the way"),
-    "no route": ("tcp.unreachable", "see the host's routes: ip route get ADDRESS"),
-    "no tls": ("tls.handshake_failed", "see what answers there: openssl s_client -connect HOST:PORT"),
+    "no route": ("tcp.unreachable", "see the way to the host:\n  ip route get ADDRESS"),
+    "no tls": ("tls.handshake_failed", "see what answers there:\n  openssl s_client -connect HOST:PORT"),
     "lost": ("gateway.cut", "etcd's own log may tell why; so may that of a proxy on the way"),
 }
 
@@ -175,8 +175,11 @@ def _silent(error: NoAnswer, _: Etcd, keys: KeyRange | None) -> Finding:
         "gateway.timeout",
         _where(error, keys),
         error.message,
-        "see how etcd is doing: etcdctl endpoint status --cluster; its log names slow disks",
+        SEE_ETCD,
     )
+
+
+SEE_ETCD = "see how etcd is doing; its log names slow disks:\n  etcdctl endpoint status --cluster"
 
 
 def _unreachable(error: Unreachable, _: Etcd, __: KeyRange | None) -> Finding:

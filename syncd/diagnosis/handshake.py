@@ -24,6 +24,9 @@ from syncd.gateway.credentials import trusting
 WRONG_NAME = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and …_IP_ADDRESS_MISMATCH."""
 
+NO_ANSWER = "no answer"
+"""What `failed` is when nothing came in time."""
+
 LONGEST_ANSWER = 64 << 10
 
 T = TypeVar("T")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import grp
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from syncd.config import Config, Serve
-from syncd.config.files import Unusable, in_shell, readable_by_others
+from syncd.config.files import Unusable, close_to_others, in_shell, readable_by_others, user_name
 from syncd.diagnosis.catalogue import found
 from syncd.findings import Finding
 from syncd.serve.listener import ListenError, holder, left_behind, lock_file, open_lock
@@ -29,15 +28,6 @@ def local_findings(config: Config) -> list[Finding]:
     return [*_private_files(config), *_socket(config.serve), *_cache(config.cache.directory)]
 
 
-def user_name() -> str:
-    """The user whose permissions decide here."""
-    uid = os.geteuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _private_files(config: Config) -> Iterator[Finding]:
     etcd = config.etcd
     for key, file in (("etcd.tls.key_file", etcd.tls.key_file), ("etcd.password_file", etcd.password_file)):
@@ -49,7 +39,7 @@ def _private_files(config: Config) -> Iterator[Finding]:
             yield found(error.code, str(file), f"{key}: {error}", error.cure)
             continue
         if mode is not None:
-            cure = f"close it to others:\n  chmod 600 {in_shell(file)}"
+            cure = f"close it to others:\n  {close_to_others(file)}"
             yield found("file.readable_by_others", str(file), f"{key} has mode {mode}", cure)
 
 

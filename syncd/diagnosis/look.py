@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from syncd.config import TLS
-from syncd.diagnosis.handshake import Handshake, shake_hands
+from syncd.diagnosis.handshake import NO_ANSWER, Handshake, shake_hands
 from syncd.gateway.errors import Unreachable, Why
 
 PATIENCE = 1.2
@@ -82,7 +82,7 @@ async def _handshake(address: str, port: int, name: str, tls: TLS) -> Handshake:
         async with asyncio.timeout(PATIENCE):
             return await shake_hands(address, port, name, tls, _request(name))
     except TimeoutError:
-        return Handshake(failed=f"no answer within {PATIENCE:g} s")
+        return Handshake(failed=NO_ANSWER)
 
 
 async def _resolve(url: str, host: str, port: int) -> tuple[str, ...]:

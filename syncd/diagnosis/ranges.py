@@ -105,7 +105,7 @@ def _read(keys: KeyRange, page: Page) -> Finding:
             "range.empty",
             subject,
             f"no keys at revision {revision}",
-            "see which keys there are: etcdctl get --prefix '' --keys-only --limit=20",
+            "see which keys there are:\n  etcdctl get --prefix '' --keys-only --limit=20",
         )
     return found(
         "range.ok", subject, f"{page.count:,} {'key' if page.count == 1 else 'keys'} at revision {revision}"

@@ -14,8 +14,8 @@ from syncd.config import TLS
 from syncd.config.files import in_shell
 from syncd.config.pem import title
 from syncd.diagnosis.catalogue import found
-from syncd.diagnosis.explain import SET_CERTIFICATE
-from syncd.diagnosis.handshake import Fault, Handshake
+from syncd.diagnosis.explain import SEE_ETCD, SET_CERTIFICATE
+from syncd.diagnosis.handshake import NO_ANSWER, Fault, Handshake
 from syncd.findings import Finding
 
 _NOT_YET, _EXPIRED, _PURPOSE = 9, 10, 26
@@ -36,6 +36,9 @@ class Own:
 
 def tls_findings(url: str, handshake: Handshake, plain: bool, own: Own, now: datetime) -> list[Finding]:
     """What `handshake` with `url` shows; `plain`: whether HTTP without TLS is answered there."""
+    if handshake.failed == NO_ANSWER and not plain:
+        said = "it takes connections, and answers neither with TLS nor without"
+        return [found("gateway.timeout", url, said, SEE_ETCD)]
     if not url.startswith("https:"):
         return list(_unexpected(url, handshake))
     if not handshake.chain:

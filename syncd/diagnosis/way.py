@@ -63,7 +63,7 @@ def clock_finding(sight: Sight, now: datetime) -> Finding | None:
         "clock.differs",
         sight.url,
         f"its clock is {abs(differs).total_seconds():.0f} s {ahead} the one here",
-        "see which one is wrong, and let it be set by NTP: timedatectl",
+        "see which one is wrong, and let it be set by NTP:\n  timedatectl",
     )
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import structlog
 
 from syncd.config import Etcd
-from syncd.config.files import in_shell
+from syncd.config.files import close_to_others
 from syncd.gateway.credentials import Certificates, Credentials
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import EtcdError, FileUnusable, GatewayError, NoGateway, Unreachable
@@ -200,8 +200,3 @@ class Rotation:
         self.exposed = self._credentials.exposed()
         for path, mode in self.exposed.items():
             log.warning("file readable by others", file=str(path), mode=mode, cure=close_to_others(path))
-
-
-def close_to_others(path: Path) -> str:
-    """The command; the group may go on reading, as that may be how syncd itself does."""
-    return f"chmod g-w,o= {in_shell(path)}"
