@@ -130,7 +130,10 @@ class _Check:
             return
         endpoint = gateway.endpoints.current
         self._add(url, found("gateway.ok", url, f"etcd {endpoint.version} answers at {endpoint.prefix}"))
-        if etcd.user is not None:
+        if gateway.unguarded:
+            cure = "take etcd.user out of the configuration, or switch it on:\n  etcdctl auth enable"
+            self._add(url, found("auth.off", url, "authentication is not enabled", cure))
+        elif etcd.user is not None:
             self._add(url, found("auth.ok", url, f"etcd lets the user {etcd.user!r} in"))
         # Each member would say the same of all of them; one range tells what is different on another road.
         asked, self._ranges_are_asked_for = ranges[:1] if self._ranges_are_asked_for else ranges, True

@@ -82,7 +82,8 @@ class Tokens:
         self._held = {url: _Held(url) for url in urls}
         self._draw = draw
         self._clock = clock
-        self._off = False
+        self.off = False
+        """Whether etcd has its authentication switched off."""
 
     async def get(self, url: str) -> str:
         """The token for the endpoint at `url`; empty when etcd has its authentication switched off.
@@ -180,8 +181,8 @@ class Tokens:
             say("token renewed", endpoint=held.url, **held.lost)
         elif held.token:
             log.debug("token renewed", endpoint=held.url, code=EXPIRED)
-        if self._off != (not token.text):
-            self._off = not self._off
+        if self.off != (not token.text):
+            self.off = not self.off
             self._say_off(held.url)
         held.token, held.used, held.vain, held.lost = token, False, None, {}
         held.ends = asked + token.life
@@ -189,7 +190,7 @@ class Tokens:
         held.came.set()
 
     def _say_off(self, url: str) -> None:
-        if self._off:
+        if self.off:
             log.info(
                 "authentication is off",
                 endpoint=url,

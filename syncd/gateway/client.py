@@ -100,6 +100,11 @@ class Gateway:
         await self._transport.close()
 
     @property
+    def unguarded(self) -> bool:
+        """Whether there is a user, but etcd has its authentication switched off."""
+        return self._tokens.off
+
+    @property
     def certificates(self) -> Certificates | None:
         """Those in use; None: http."""
         return self._credentials.certificates

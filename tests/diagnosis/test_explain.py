@@ -27,6 +27,7 @@ ERRORS: list[tuple[GatewayError, Etcd, str, str]] = [
     (errors.Unreachable(URL, "m", "no route"), PLAIN, "tcp.unreachable", "ip route get"),
     (errors.Unreachable(URL, "m", "no tls"), PLAIN, "tls.handshake_failed", "openssl s_client"),
     (errors.Unreachable(URL, "m"), PLAIN, "gateway.cut", "log"),
+    (errors.Dropped(URL, "m"), PLAIN, "gateway.cut", "log"),
     (errors.NoAnswer(URL, "m"), PLAIN, "gateway.timeout", "etcdctl endpoint status"),
     (errors.MalformedAnswer(URL, "m"), PLAIN, "gateway.malformed", "proxy"),
     (errors.NoGateway(URL, "m"), PLAIN, "gateway.missing", "--enable-grpc-gateway"),

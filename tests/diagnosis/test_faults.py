@@ -252,6 +252,16 @@ def guarded(etcd_version: str, authority: Authority) -> Iterator[Etcd]:
         yield etcd
 
 
+async def test_a_user_without_need(etcd: Etcd, tmp_path: Path) -> None:
+    """Stops nobody: etcd has its authentication switched off, and the note says so."""
+    (tmp_path / "password").write_text("sesame")
+    settings = EtcdConfig(endpoints=(etcd.endpoint,), user="me", password_file=tmp_path / "password")
+    assert await told(settings) == {}
+    findings = await check(Config(etcd=settings, ranges=(KEYS,)), lambda _: None)
+    assert "auth.off" in {finding.code for finding in findings}
+    assert "auth.ok" not in {finding.code for finding in findings}
+
+
 async def test_users(guarded: Etcd, authority: Authority, tmp_path: Path) -> None:
     """No user, a wrong password, a CommonName, a role that was taken away: each by its code."""
     password, wrong = tmp_path / "password", tmp_path / "wrong"
