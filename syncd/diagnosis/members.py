@@ -166,7 +166,8 @@ def _own(member: Member, members: Sequence[Member]) -> Finding:
 
 
 def _size(status: StatusAnswer) -> str:
-    return f"{status.db_size / (1 << 20):.1f} MiB"
+    size = status.db_size
+    return f"{size / (1 << 20):.1f} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def _raised(members: Sequence[Member], endpoints: Sequence[str]) -> list[Finding]:

@@ -62,8 +62,9 @@ async def test_a_real_member_and_its_alarms(etcd_version: str) -> None:
         assert [found.client_urls for found in one.listed] == [(etcd.endpoint,)]
         [well] = member_findings([one], [etcd.endpoint])
         assert well.seen.startswith(
-            f"etcd {etcd_version}, leader, cluster {one.header.cluster_id:x}, revision 1, "
+            f"etcd {etcd_version}, leader, cluster {one.header.cluster_id:x}, revision 1, database "
         )
+        assert well.seen.endswith(" KiB")
         with pytest.raises(RefusedError, match="space exceeded"):
             fill(etcd)
         etcd.ask("/maintenance/alarm", {"action": "ACTIVATE", "memberID": 0, "alarm": "CORRUPT"})
