@@ -50,7 +50,8 @@ def life(token: str, date: str) -> float:
         return inf
     try:
         payload = urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        seconds = _claims.decode(payload).exp - parsedate_to_datetime(date).timestamp()
+        # Dates are whole seconds: it may have begun nearly one later.
+        seconds = _claims.decode(payload).exp - parsedate_to_datetime(date).timestamp() - 1
     except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         return inf
     return seconds if seconds >= LIFE_LEAST else inf
