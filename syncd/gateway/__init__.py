@@ -9,6 +9,7 @@ authenticate asking for one
 rotation     certificates and password that are renewed while running
 shown        the certificate that each endpoint showed last
 identity     what an endpoint tells of itself: version, paths, status
+health       which endpoint is asked, as answers and failures tell
 probe        when an endpoint that failed is looked at again
 endpoints    what is remembered of each, and which one is asked         (pure)
 seen         what was seen of etcd, and which member is fit to be asked (pure)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
-from math import inf
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -20,19 +19,15 @@ from syncd.gateway.authenticate import Authenticate
 from syncd.gateway.credentials import Certificates, Credentials
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import (
-    CertificateRefused,
     CredentialsUnusable,
     Dropped,
     GatewayError,
-    MalformedAnswer,
     NoAnswer,
-    NoGateway,
     PermissionDenied,
     Unauthenticated,
-    Unavailable,
     Unreachable,
-    Untrusted,
 )
+from syncd.gateway.health import FAULTS, Health
 from syncd.gateway.identity import Identity
 from syncd.gateway.messages import (
     AuthAnswer,
@@ -44,15 +39,11 @@ from syncd.gateway.messages import (
     range_request,
     sample_request,
 )
-from syncd.gateway.probe import Prober
 from syncd.gateway.rotation import Rotation
 from syncd.gateway.seen import Seen, unfit
 from syncd.gateway.transport import BODY_LIMIT, Transport, translated
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
-
-FAULTS = (Unreachable, Untrusted, CertificateRefused, NoGateway, Unavailable, MalformedAnswer)
-"""What is the endpoint's fault, so that another one may do better. All other errors are etcd's answer."""
 
 Answer = TypeVar("Answer", Page, Sample)
 Told = TypeVar("Told")
@@ -79,9 +70,8 @@ class Gateway:
         authenticate = Authenticate(etcd, self._credentials, self._transport, self._identity, self.endpoints)
         self._tokens = Tokens(authenticate, etcd.endpoints, draw, clock)
         self._seen = Seen()
-        self._prober = Prober(self.endpoints, clock)
-        self._well_again = asyncio.Event()
         self.rotation = Rotation(etcd, self._credentials, self.endpoints, clock, self._renewed)
+        self._health = Health(self.endpoints, clock, self.rotation.hurry)
 
     @property
     def road(self) -> float:
@@ -123,19 +113,15 @@ class Gateway:
 
     def avoid(self, url: str, reason: str = "avoided") -> None:
         """Go on with another endpoint than the one at `url`, if there is one; `reason` is for the status."""
-        endpoint = self.endpoints.at(url)
-        # Whoever comes later, after another one already moved on, tells nothing new.
-        self._failed(endpoint, reason, self._clock() if endpoint is self.endpoints.current else -inf)
+        self._health.avoid(url, reason)
 
     async def pause(self, seconds: float) -> None:
-        """Wait so long, or until a probe finds an endpoint well again: then another try is worth it."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._well_again.wait()
+        """Wait so long, or until something has changed for the better: then another try is worth it."""
+        await self._health.pause(seconds)
 
     def elsewhere(self, url: str) -> bool:
         """Whether another endpoint than the one at `url` is well, for all that is known."""
-        return any(endpoint.well for endpoint in self.endpoints if endpoint.url != url)
+        return self._health.elsewhere(url)
 
     def outdated(self, stream: WatchStream) -> bool:
         """Whether `stream` had better be opened anew: for other certificates, at home, or perhaps duplex."""
@@ -150,7 +136,7 @@ class Gateway:
         `keys` is a range that the user may read.
         """
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._prober.run(partial(self._ask_after, keys=keys)), name="probes")
+            group.create_task(self._health.run(partial(self._unfit, keys=keys)), name="probes")
             group.create_task(self._tokens.run(), name="renewal of tokens")
 
     async def range_page(self, keys: KeyRange, *, limit: int, revision: int, most: int = BODY_LIMIT) -> Page:
@@ -160,7 +146,7 @@ class Gateway:
         is not read to its end, but raised as MessageTooLarge.
         """
         body = range_request(keys, limit=limit, revision=revision)
-        return await self._read(self._current(), "/kv/range", body, Page, most)
+        return await self._read(self._health.current(), "/kv/range", body, Page, most)
 
     async def revision(self, keys: KeyRange, url: str | None = None, within: float | None = None) -> Header:
         """etcd's revision now, linearizable; `keys` is a range that the user may read.
@@ -168,7 +154,7 @@ class Gateway:
         Asked of the endpoint at `url`, or of the current one. At `url` a failure is no reason to leave it:
         that is for whoever has a stream there. `within`: seconds for all of it, a token included.
         """
-        endpoint = self._current() if url is None else self.endpoints.at(url)
+        endpoint = self._health.current() if url is None else self.endpoints.at(url)
         # One key, counted: the cheapest linearizable read there is.
         body = range_request(KeyRange(keys.key), count_only=True)
         return (await self._read(endpoint, "/kv/range", body, Page, within=within, blame=url is None)).header
@@ -191,15 +177,15 @@ class Gateway:
         Linearizable. It costs etcd a look at every key, as `changes` does.
         """
         body = sample_request(interval, keys, revision, newer_than)
-        return await self._read(self._current(), "/kv/txn", body, partial(Sample, keys=keys))
+        return await self._read(self._health.current(), "/kv/txn", body, partial(Sample, keys=keys))
 
     async def status(self) -> StatusAnswer:
         """What the member asked now says of itself; without a token, which needs a leader to be had."""
-        return await self._identity.status(self._current())
+        return await self._identity.status(self._health.current())
 
     async def ask(self, path: str, body: bytes, told: msgspec.json.Decoder[Told]) -> Told:
         """What the member asked now answers to a call that no mirror makes, such as /cluster/member/list."""
-        endpoint = self._current()
+        endpoint = self._health.current()
         return decode(endpoint.url, told, await self._call(endpoint, path, body, BODY_LIMIT))
 
     @asynccontextmanager
@@ -208,7 +194,7 @@ class Gateway:
 
         Duplex where the endpoint and the configuration allow it: `stream.duplex` tells.
         """
-        endpoint, began = self._current(), self._clock()
+        endpoint, began = self._health.current(), self._clock()
         heard_at = began
         wanted = self._etcd.duplex
         token = ""
@@ -218,7 +204,7 @@ class Gateway:
             heard_at = self._clock()
             self._seen.told(header, heard_at)
             if not endpoint.well:
-                self._succeeded(endpoint, began)
+                self._health.succeeded(endpoint, began)
 
         try:
             path = await self._identity.prefix(endpoint) + "/watch"
@@ -271,7 +257,7 @@ class Gateway:
             raise
         if self._seen.proved(read.header, before, self._clock()):
             self._tokens.forget_all()
-        self._succeeded(endpoint, began)
+        self._health.succeeded(endpoint, began)
         return read
 
     async def _call(self, endpoint: Endpoint, path: str, body: bytes, most: int) -> bytes:
@@ -295,21 +281,6 @@ class Gateway:
                     raise
                 dropped = True
 
-    async def _ask_after(self, endpoint: Endpoint, keys: KeyRange) -> None:
-        """Find out whether an endpoint in quarantine is well again."""
-        began = self._clock()
-        try:
-            reason = await self._unfit(endpoint, keys)
-        except FAULTS as error:
-            self._failed(endpoint, error.message, began)
-        except GatewayError:
-            self._passed(endpoint, began)  # it answers; and what it refuses, the others refuse, too
-        else:
-            if reason is None:
-                self._passed(endpoint, began)
-            else:
-                self._failed(endpoint, reason, began)
-
     async def _unfit(self, endpoint: Endpoint, keys: KeyRange) -> str | None:
         """Why the endpoint should not be asked; None when it is well."""
         expected = self._seen.expected(self._clock())
@@ -325,9 +296,6 @@ class Gateway:
     async def _token(self, endpoint: Endpoint) -> str:
         return await self._tokens.get(endpoint.url) if self._etcd.user else ""
 
-    def _current(self) -> Endpoint:
-        return self.endpoints.choose(self._clock())
-
     def _blame(self, endpoint: Endpoint, error: GatewayError, began: float) -> None:
         if isinstance(error, NoAnswer):
             self._tokens.forget(endpoint.url, error.message)
@@ -335,34 +303,12 @@ class Gateway:
             self._tokens.gone(endpoint.url)
         elif isinstance(error, CredentialsUnusable):
             self.rotation.hurry()
-        self._failed(endpoint, error.message, began)
-
-    def _failed(self, endpoint: Endpoint, error: str, began: float) -> None:
-        if self.endpoints.failed(endpoint, error, self._clock(), began):
-            self._prober.left(endpoint)
-            if len(self.endpoints) > 1:  # a single one is not left; who asked tells what that means
-                log.warning("endpoint left", endpoint=endpoint.url, error=error)
-
-    def _succeeded(self, endpoint: Endpoint, began: float) -> None:
-        if self.endpoints.succeeded(endpoint, self._clock(), began):
-            self.rotation.hurry()
-            if len(self.endpoints) > 1:
-                log.info("endpoint well again", endpoint=endpoint.url, by="a call")
-
-    def _passed(self, endpoint: Endpoint, began: float) -> None:
-        if self.endpoints.passed(endpoint, self._clock(), began):
-            log.info("endpoint well again", endpoint=endpoint.url, by="a probe")
-            self._wake()
+        self._health.failed(endpoint, error.message, began)
 
     def _renewed(self) -> None:
         """There are other certificates or another password: what was refused may be granted now."""
         self._tokens.retry()
-        self._wake()
-
-    def _wake(self) -> None:
-        """Let those that wait try again now."""
-        self._well_again.set()
-        self._well_again.clear()
+        self._health.wake()
 
 
 def _headers(token: str) -> dict[str, str]:
