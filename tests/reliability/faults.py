@@ -6,6 +6,7 @@ import asyncio
 import random
 
 from tests.etcd import available
+from tests.reliability.faults_certificates import CERTIFICATES
 from tests.reliability.faults_data import DATA
 from tests.reliability.faults_network import NETWORK
 from tests.reliability.faults_processes import PROCESSES, UPGRADE, UPGRADED
@@ -14,13 +15,13 @@ from tests.reliability.kinds import Faults, MissedError
 from tests.reliability.schedule import Planned, Round
 from tests.reliability.stage import Stage
 
-FAULTS: Faults = {**PROCESSES, **NETWORK, **DATA, **USERS, **TOKENS, **UPGRADE}
+FAULTS: Faults = {**PROCESSES, **NETWORK, **DATA, **USERS, **TOKENS, **CERTIFICATES, **UPGRADE}
 
 
 def faults_for(version: str, *, tls: bool = False) -> Faults:
     """Those that can befall a cluster that begins with this version."""
     upgradable = version.startswith("3.4.") and UPGRADED in available()
-    left_out = {*(() if upgradable else UPGRADE), *(TOKENS if tls else ())}
+    left_out = {*(() if upgradable else UPGRADE), *(TOKENS if tls else CERTIFICATES)}
     return {kind: fault for kind, fault in FAULTS.items() if kind not in left_out}
 
 

@@ -6,9 +6,9 @@ At each handshake etcd reads its certificate and key, and what is revoked; at it
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,6 +19,8 @@ from cryptography.x509.oid import NameOID
 from tests.certificates import Authority
 
 CA, CERTIFICATE, KEY = NAMES = ("ca.pem", "cert.pem", "key.pem")
+Contents = dict[str, bytes]
+"""Of these files, by name."""
 
 SINCE, UNTIL = timedelta(days=-2), timedelta(days=90)
 """When certificates are valid: whatever the clock of a daemon is shifted to, and without its warnings."""
@@ -33,7 +35,7 @@ class Files:
     three can be replaced at once.
     """
 
-    def __init__(self, directory: Path, contents: Mapping[str, bytes]) -> None:
+    def __init__(self, directory: Path, contents: Contents) -> None:
         self._data = directory / "..data"
         self._swaps = 0
         directory.mkdir()
@@ -42,11 +44,15 @@ class Files:
         for file in (self.ca, self.certificate, self.key):
             file.symlink_to(self._data / file.name)
 
-    def contents(self) -> dict[str, bytes]:
-        """What the files hold, by name."""
+    def contents(self) -> Contents:
+        """What they hold."""
         return {name: (self._data / name).read_bytes() for name in NAMES}
 
-    def swap(self, contents: Mapping[str, bytes]) -> None:
+    def write(self, name: str, data: bytes) -> None:
+        """Overwrite one file, as `cp` does."""
+        (self._data / name).write_bytes(data)
+
+    def swap(self, contents: Contents) -> None:
         """Replace all files in one instant."""
         self._swaps += 1
         directory = self._data.with_name(f"..{self._swaps}")
@@ -108,25 +114,21 @@ class Keyring:
         files = self.daemon
         return {"ca_file": str(files.ca), "cert_file": str(files.certificate), "key_file": str(files.key)}
 
-    def renewed(self) -> dict[str, bytes]:
+    def renewed(self) -> Contents:
         """A new certificate with its key, for anybody, and all authorities; contents for `Files`.
 
-        It has no CommonName, which the gateway refuses, and ends at another second than those before.
+        It has no CommonName, which the gateway refuses.
         """
-        self._issued += 1
-        issued = self._authorities[-1].issue(
-            f"{self._issued}", since=SINCE, until=UNTIL + timedelta(seconds=self._issued)
-        )
-        return {CA: self.bundle, CERTIFICATE: issued.certificate.read_bytes(), KEY: issued.key.read_bytes()}
+        return self._issue(self._authorities[-1])
+
+    def stranger(self) -> Contents:
+        """The same, but signed by an authority that nobody trusts."""
+        return self._issue(self._authority())
 
     def add_authority(self) -> None:
         """Have another authority sign from now on; the tests' own calls trust it beside the others."""
-        number = self._issued + 1
-        directory = self._directory / f"authority{number}"
-        directory.mkdir()
-        authority = Authority(directory, since=SINCE, until=UNTIL + timedelta(days=1, seconds=number))
-        self._authorities.append(authority)
-        self.context.load_verify_locations(authority.file)
+        self._authorities.append(self._authority())
+        self.context.load_verify_locations(self._authorities[-1].file)
 
     def drop_authorities(self) -> None:
         """Forget all authorities but the newest."""
@@ -147,6 +149,22 @@ class Keyring:
         self._revoked.append(x509.load_pem_x509_certificate(certificate).serial_number)
         self._write_revocations()
 
+    def _authority(self) -> Authority:
+        number, until = self._number()
+        directory = self._directory / number
+        directory.mkdir()
+        return Authority(directory, f"authority{number}", since=SINCE, until=until + timedelta(days=1))
+
+    def _issue(self, authority: Authority) -> Contents:
+        number, until = self._number()
+        issued = authority.issue(number, since=SINCE, until=until)
+        return {CA: self.bundle, CERTIFICATE: issued.certificate.read_bytes(), KEY: issued.key.read_bytes()}
+
+    def _number(self) -> tuple[str, timedelta]:
+        """That of the next certificate, and when it ends: at another second than all before."""
+        self._issued += 1
+        return str(self._issued), UNTIL + timedelta(seconds=self._issued)
+
     def _write_revocations(self) -> None:
         now = datetime.now(UTC)
         # Anybody may have signed it: etcd doesn't look.
@@ -160,3 +178,19 @@ class Keyring:
         written = self._revocations.with_suffix(".tmp")
         written.write_bytes(signed.public_bytes(Encoding.PEM))
         written.replace(self._revocations)
+
+
+End = tuple[str, datetime]
+"""By its role, and the second when it ends, one knows a certificate in syncd's status."""
+
+
+def ends(file: Path, role: str) -> set[End]:
+    """Those of the certificates in `file`."""
+    found = x509.load_pem_x509_certificates(file.read_bytes())
+    return {(role, certificate.not_valid_after_utc) for certificate in found}
+
+
+def known(status: dict[str, Any]) -> set[End]:
+    """Those that the daemon knows."""
+    certificates = status["etcd"]["certificates"]
+    return {(each["role"], datetime.fromisoformat(each["not_after"])) for each in certificates}

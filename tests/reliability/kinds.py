@@ -28,6 +28,7 @@ class Part(Enum):
     DATA = "what etcd holds"
     USERS = "users, roles and passwords"
     DAEMON = "the daemon's process"
+    CERTIFICATES = "the files of certificates and keys, the daemon's and etcd's"
     CLOCK = "the daemon's wall clock"
 
 

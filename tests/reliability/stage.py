@@ -24,6 +24,7 @@ from tests.daemon.process import Daemon
 from tests.etcd import Etcd
 from tests.reliability import shifted
 from tests.reliability.guarded import GuardedCluster
+from tests.reliability.keyring import PRIVATE, Keyring, ends, known
 from tests.reliability.lives import Lives
 from tests.reliability.members import Members
 from tests.reliability.peers import PeerProxy, between
@@ -113,6 +114,12 @@ class Stage:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def keyring(self) -> Keyring:
+        """The certificates of a stage with TLS."""
+        assert self.cluster.keyring, "no stage with TLS"
+        return self.cluster.keyring
+
     # The daemon
 
     async def start_daemon(self) -> None:
@@ -142,11 +149,32 @@ class Stage:
         return next(i for url in known for i, proxy in enumerate(self.road) if proxy.url == url)
 
     async def recovered(self, patience: float = PATIENCE) -> float:
-        """Wait until the daemon is live at etcd's head of now; how many seconds that took."""
+        """Wait until the daemon is live at etcd's head of now, with its files of now; the seconds it took."""
         began = monotonic()
         head = await self.members.revision()
-        await self.until(partial(self._is_live_at, head), patience)
+        await self.until(partial(self.is_live_at, head), patience)
+        await self.until(self.is_up_to_date, max(began + patience - monotonic(), ASK_AGAIN_SECONDS))
         return monotonic() - began
+
+    async def is_live_at(self, head: int) -> bool:
+        """Whether the daemon is live, and holds what etcd did up to that revision."""
+        if (status := await self.status()) is None:
+            return False
+        held = status["ranges"][0]
+        return bool(
+            held["state"] == "live"
+            and held["revision"] >= head
+            # In another generation a revision means something else.
+            and await self._generation() == self.history.generation
+        )
+
+    async def is_up_to_date(self) -> bool:
+        """Whether the daemon uses the certificates that its files hold; without TLS there are none."""
+        if self.cluster.keyring is None:
+            return True
+        status, files = await self.status(), self.keyring.daemon
+        expected = ends(files.ca, "ca") | ends(files.certificate, "client")
+        return status is not None and {end for end in known(status) if end[0] != "server"} == expected
 
     async def until(self, condition: Callable[[], Awaitable[object]], patience: float) -> None:
         """Wait until it is so; NotRecoveredError when that takes more than so many seconds."""
@@ -159,6 +187,7 @@ class Stage:
 
     def tell_password(self) -> None:
         """Write the password of the daemon's user where the daemon will find it when it reloads."""
+        self._password_file.touch(PRIVATE)
         self._password_file.write_text(self.users.password)
 
     def set_clock(self, seconds: int) -> None:
@@ -234,22 +263,11 @@ class Stage:
             "timeouts": {"heartbeat": f"{HEARTBEAT:g}s", "request": f"{REQUEST:g}s", "connect": "1s"},
             "user": USER,
             "password_file": str(self._password_file),
-            "tls": self.cluster.keyring.settings if self.cluster.keyring else {},
+            "tls": self.keyring.settings if self.cluster.keyring else {},
         }
         daemon.write()
         self.tell_password()
         self.set_clock(0)
-
-    async def _is_live_at(self, head: int) -> bool:
-        if (status := await self.status()) is None:
-            return False
-        held = status["ranges"][0]
-        return bool(
-            held["state"] == "live"
-            and held["revision"] >= head
-            # In another generation a revision means something else.
-            and await self._generation() == self.history.generation
-        )
 
     async def _generation(self) -> int | None:
         """Which generation the daemon serves."""

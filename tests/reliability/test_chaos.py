@@ -1,4 +1,4 @@
-"""The reliability test itself, for about a minute with an old etcd and with a new one."""
+"""The reliability test itself, for about a minute with an old etcd, and with a new one and TLS."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from tests.reliability.faults import FAULTS
 from tests.reliability.report import summaries
 from tests.reliability.schedule import rounds
 
-SEEDS = {"3.4.23": 5967, "3.5.30": 2495}
-"""In ROUNDS they make 24 kinds together, and all after which a gap must be announced."""
+SEEDS = {"3.4.23": 181206, "3.5.30": 77500}
+"""In ROUNDS they make 29 kinds together, and all after which a gap must be announced."""
+
+TLS = {"3.5.30"}
+"""With which version certificates are needed, and fail."""
 
 ROUNDS = 7
 """Some 45 seconds of each; starting and judging come on top."""
 
-LEFT_OUT = {"auth token expired", "members restarted", "members upgraded"}
+LEFT_OUT = {"auth token expired", "authority replaced", "members restarted", "members upgraded"}
 """They take long; like all kinds, they happen by themselves in test_faults."""
 
 MOST_MISSED = 3
@@ -29,7 +32,7 @@ LEAST_EVENTS = 5_000
 
 async def test_no_reader_is_told_anything_wrong(guarded_version: str) -> None:
     """Real faults, two hundred readers, and not one line that doesn't hold against what etcd did."""
-    chaos = Chaos(guarded_version, SEEDS[guarded_version])
+    chaos = Chaos(guarded_version, SEEDS[guarded_version], tls=guarded_version in TLS)
     report, tally = chaos.report, chaos.report.tally
     try:
         await chaos.run(most=ROUNDS)
@@ -49,7 +52,7 @@ def test_both_seeds_make_most_kinds() -> None:
     made = {
         fault.kind
         for version, seed in SEEDS.items()
-        for planned in islice(rounds(chosen(version, ()), seed), ROUNDS)
+        for planned in islice(rounds(chosen(version, (), tls=version in TLS), seed), ROUNDS)
         for fault in planned.faults
     }
     assert {kind.name for kind in set(FAULTS) - made} == LEFT_OUT
@@ -63,6 +66,7 @@ def test_kinds_are_chosen_by_parts_of_their_names() -> None:
         "slow link",
     }
     assert set(chosen("3.5.30", ())) <= set(FAULTS)
+    assert [kind.name for kind in chosen("3.5.30", ["authority"], tls=True)] == ["authority replaced"]
     with pytest.raises(ValueError, match="slow link"):
         chosen("3.5.30", ["no such thing"])
 
@@ -84,8 +88,24 @@ def test_a_daemon_of_72_to_90_mib_is_not_greedy() -> None:
 
 
 def test_strange_lines_of_a_log() -> None:
-    """Errors, tracebacks and what is no JSON; warnings are part of an outage."""
-    usual = '{"event":"etcd lost","level":"warning","error":"no connection"}\n{"level": "info"}\n'
+    """Errors that no fault explains, tracebacks and what is no JSON; warnings are part of an outage."""
+    told = '{"event":"etcd cannot be had","level":"error","code":"auth.wrong_password"}'
+    usual = f'{{"event":"etcd lost","level":"warning","error":"no connection"}}\n{told}\n'
     assert strange(usual) == []
-    for line in ('{"level":"error"}', '{"level": "critical"}', "Traceback (most recent call last):", "oops"):
-        assert strange(f"{usual}{line}\n{usual}") == [line]
+    for line in (
+        '{"event":"oops","level":"error"}',
+        '{"event": "oops", "level": "critical"}',
+        '{"event":"etcd cannot be had","level":"error","code":"tls.ca_expired"}',
+        '{"event":"etcd lost"}',
+        "Traceback (most recent call last):",
+        "oops",
+        "[]",
+    ):
+        assert strange(f"{usual}{line}\n{usual}") == strange(line, tls=True) == [line]
+
+
+def test_unusable_files_are_logged_as_errors() -> None:
+    """That is so with TLS alone: without it, nobody has any."""
+    line = '{"event":"file unusable","level":"error","code":"tls.key_mismatch"}'
+    assert strange(line) == [line]
+    assert strange(line, tls=True) == []
