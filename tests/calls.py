@@ -83,6 +83,15 @@ class Calls:
         """Put one key; the revision of that."""
         return _revision(self.ask("/kv/put", {"key": _b64(key), "value": _b64(value), "lease": lease}))
 
+    def use_up_space(self, key: Text) -> None:
+        """Overwrite `key` until etcd has come to its --quota-backend-bytes, which must be small."""
+        try:
+            while True:
+                self.put(key, "v" * 20_000)
+        except RefusedError as error:
+            if "space exceeded" not in error.text:
+                raise
+
     def delete(self, key: Text) -> int:
         """Delete one key, or nothing when it doesn't exist; the revision afterwards."""
         return _revision(self.ask("/kv/deleterange", {"key": _b64(key)}))

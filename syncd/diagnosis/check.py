@@ -91,10 +91,8 @@ class _Check:
         told = self._endpoints[url]
         for finding in findings:
             self._progress(f"{finding.subject}, {finding.code}")
-            # Each range says of the endpoint that it is well.
-            if finding.level != "ok" or all(
-                (finding.code, finding.subject) != (f.code, f.subject) for f in told
-            ):
+            # Each range may say the same of the endpoint.
+            if all((finding.code, finding.subject) != (other.code, other.subject) for other in told):
                 told.append(finding)
 
     async def _walk(self, url: str, own: Own) -> None:
@@ -127,6 +125,7 @@ class _Check:
         except GatewayError as error:
             self._add(url, *await why(error, etcd))
             self._add(url, found("check.skipped", url, "not looked at: the ranges"))
+            await self._ask_member(gateway)  # one that has lost the others still tells that
             return
         endpoint = gateway.endpoints.current
         self._add(url, found("gateway.ok", url, f"etcd {endpoint.version} answers at {endpoint.prefix}"))
@@ -148,10 +147,6 @@ class _Check:
     async def _ask_range(self, gateway: Gateway, url: str, keys: KeyRange) -> None:
         clock = asyncio.get_running_loop().time
         self._add(url, *await range_findings(gateway, keys, self._config, clock))
-
-
-def _same(one: Finding, other: Finding) -> bool:
-    return (one.code, one.subject) == (other.code, other.subject)
 
 
 def _good(findings: Iterable[Finding]) -> bool:

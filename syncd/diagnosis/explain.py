@@ -25,6 +25,7 @@ from syncd.gateway.errors import (
     MessageTooLarge,
     NoAnswer,
     NoGateway,
+    NoSpace,
     PermissionDenied,
     Unauthenticated,
     Unavailable,
@@ -187,6 +188,21 @@ def _unreachable(error: Unreachable, _: Etcd, __: KeyRange | None) -> Finding:
     return found(code, error.endpoint, error.message, cure)
 
 
+def _no_space(error: NoSpace, _: Etcd, __: KeyRange | None) -> Finding:
+    cure = NO_SPACE.format(etcdctl="etcdctl", now="REVISION")
+    return found("etcd.alarm", error.endpoint, error.message, cure)
+
+
+NO_SPACE = (
+    "raise --quota-backend-bytes; or forget history, such as all before now, and free its space. Then let "
+    "etcd write again:\n"
+    "  {etcdctl} compact {now}\n"
+    "  {etcdctl} defrag\n"
+    "  {etcdctl} alarm disarm"
+)
+"""`etcdctl` with its arguments, and etcd's revision `now`, are to be filled in."""
+
+
 def _unavailable(error: Unavailable, _: Etcd, __: KeyRange | None) -> Finding:
     if "no leader" in error.message:
         return found("etcd.no_leader", error.endpoint, error.message, NO_LEADER)
@@ -233,6 +249,7 @@ _EXPLANATIONS: tuple[tuple[type[GatewayError], Callable[[Any, Etcd, KeyRange | N
     (Unreachable, _unreachable),
     (Unauthenticated, _unauthenticated),
     (PermissionDenied, _denied),
+    (NoSpace, _no_space),
     (Unavailable, _unavailable),
     (MessageTooLarge, _too_large),
     (NoGateway, _no_gateway),

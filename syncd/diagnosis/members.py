@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from syncd.diagnosis.catalogue import found
-from syncd.diagnosis.explain import NO_LEADER
+from syncd.diagnosis.explain import NO_LEADER, NO_SPACE
 from syncd.findings import Finding
 from syncd.gateway import Gateway, GatewayError, Header, PermissionDenied, Unauthenticated
 from syncd.gateway.endpoints import parse_version
@@ -198,11 +198,7 @@ class _Trouble(NamedTuple):
 _ALARMS = {
     "NOSPACE": _Trouble(
         "its database has come to --quota-backend-bytes; reads go on, writes are refused",
-        "raise --quota-backend-bytes; or forget history, such as all before now, and free its space. Then "
-        "let etcd write again:\n"
-        "  {etcdctl} compact {now}\n"
-        "  {etcdctl} defrag\n"
-        "  {etcdctl} alarm disarm",
+        NO_SPACE,
     ),
     "CORRUPT": _Trouble(
         "members hold different data, and writes are refused; what is mirrored depends on who is asked",

@@ -23,6 +23,7 @@ from syncd.gateway.errors import (
     Dropped,
     GatewayError,
     NoAnswer,
+    NoSpace,
     PermissionDenied,
     Unauthenticated,
     Unreachable,
@@ -37,6 +38,7 @@ from syncd.gateway.messages import (
     StatusAnswer,
     decode,
     range_request,
+    sample_of,
     sample_request,
 )
 from syncd.gateway.rotation import Rotation
@@ -177,7 +179,15 @@ class Gateway:
         Linearizable. It costs etcd a look at every key, as `changes` does.
         """
         body = sample_request(interval, keys, revision, newer_than)
-        return await self._read(self._health.current(), "/kv/txn", body, partial(Sample, keys=keys))
+        try:
+            return await self._read(self._health.current(), "/kv/txn", body, partial(sample_of, keys=keys))
+        except NoSpace:
+            # Up to 3.4.19 and 3.5.6, no transaction is answered then, but reads are; of the same revision.
+            body = range_request(interval, limit=1, revision=revision, changed_since=newer_than)
+            newer = await self._read(self._health.current(), "/kv/range", body, Page)
+            pages = {key: await self.range_page(KeyRange(key), limit=1, revision=revision) for key in keys}
+        records = {key: next(iter(page.records()), None) for key, page in pages.items()}
+        return Sample(newer.header, newer.count, len(newer) > 0, records)
 
     async def status(self) -> StatusAnswer:
         """What the member asked now says of itself; without a token, which needs a leader to be had."""

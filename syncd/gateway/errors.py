@@ -19,6 +19,7 @@
         │   └── AnswerTooLong  … or ours
         ├── Unauthenticated  the token is missing, bad or expired
         ├── PermissionDenied the user may not read this
+        ├── NoSpace          its disk quota is used up, and it takes nothing but plain reads
         └── Unavailable      no leader, shutting down, overloaded: try again
 
 Facts about shapes and texts: gateway.md, seen on 3.3.25 to 3.5.30.
@@ -173,6 +174,10 @@ class PermissionDenied(EtcdError):
     """The user may not read this range."""
 
 
+class NoSpace(EtcdError):
+    """The alarm NOSPACE is raised: etcd refuses writes, and before 3.4.20 and 3.5.7 any transaction."""
+
+
 class Unavailable(EtcdError):
     """etcd cannot answer now."""
 
@@ -208,6 +213,8 @@ def etcd_error(endpoint: str, code: int, message: str) -> EtcdError:
         kind = PermissionDenied
     elif code == Code.RESOURCE_EXHAUSTED and "larger than max" in message:
         kind = MessageTooLarge
+    elif "space exceeded" in message:
+        kind = NoSpace
     elif code in _UNAVAILABLE or "no leader" in message:
         kind = Unavailable
     return kind(endpoint, code, message)

@@ -192,27 +192,30 @@ class Page:
         return self.records(index, index + 1 or None)[0].key
 
 
-class Sample:
-    """What the answer to `sample_request` says of an interval: its count, some keys, any newer one."""
+class Sample(msgspec.Struct, frozen=True):
+    """What was read of an interval: its count, some keys, whether there is any newer one."""
 
-    def __init__(self, url: str, body: bytes, keys: Sequence[bytes]) -> None:
-        answer = decode(url, _txn, body)
-        ranges = [of.response_range for of in answer.responses]
-        found = [[decode(url, _record, kv) for kv in range_.kvs] for range_ in ranges[1:]]
-        if len(ranges) != 1 + len(keys) or any(
-            [record.key for record in records] not in ([], [key])
-            for records, key in zip(found, keys, strict=True)
-        ):
-            raise MalformedAnswer(url, "a transaction of reads was answered with something else")
-        self.header = answer.header
-        self.count = ranges[0].count
-        """All keys in the interval."""
-        self.newer = bool(ranges[0].kvs)
-        """Whether one of them was put after the revision that was named."""
-        self.records = {
-            key: records[0] if records else None for key, records in zip(keys, found, strict=True)
-        }
-        """None for one that is not there."""
+    header: Header
+    count: Count
+    """All keys in the interval."""
+    newer: bool
+    """Whether one of them was put after the revision that was named."""
+    records: dict[bytes, Record | None]
+    """None for one that is not there."""
+
+
+def sample_of(url: str, body: bytes, keys: Sequence[bytes]) -> Sample:
+    """What the answer to `sample_request` says."""
+    answer = decode(url, _txn, body)
+    ranges = [of.response_range for of in answer.responses]
+    found = [[decode(url, _record, kv) for kv in range_.kvs] for range_ in ranges[1:]]
+    if len(ranges) != 1 + len(keys) or any(
+        [record.key for record in records] not in ([], [key])
+        for records, key in zip(found, keys, strict=True)
+    ):
+        raise MalformedAnswer(url, "a transaction of reads was answered with something else")
+    records = {key: records[0] if records else None for key, records in zip(keys, found, strict=True)}
+    return Sample(answer.header, ranges[0].count, bool(ranges[0].kvs), records)
 
 
 def watch_result(endpoint: str, document: bytes) -> WatchResult:

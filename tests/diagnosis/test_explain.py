@@ -51,6 +51,7 @@ ERRORS: list[tuple[GatewayError, Etcd, str, str]] = [
     (errors.PermissionDenied(URL, 7, "m"), WITH_USER, "auth.permission_denied", "user get me --detail"),
     (errors.Unavailable(URL, 14, "m"), PLAIN, "gateway.unavailable", "log"),
     (errors.Unavailable(URL, 14, "etcdserver: no leader"), PLAIN, "etcd.no_leader", "endpoint status"),
+    (errors.NoSpace(URL, 8, "m"), PLAIN, "etcd.alarm", "alarm disarm"),
     (errors.MessageTooLarge(URL, 8, "m"), PLAIN, "gateway.message_limit_key", "3.4.17"),
     (errors.EtcdError(URL, 2, "m"), PLAIN, "range.failed", "log"),
     (errors.CredentialsUnusable(URL, "m"), PLAIN, "config.invalid", ""),
@@ -64,7 +65,7 @@ def test_each_error_has_its_code(error: GatewayError, etcd: Etcd, code: str, cur
     finding = explain(error, etcd)
     assert finding.code == code
     assert finding.subject == ("/c.pem" if error is FILE_UNUSABLE else URL)
-    assert finding.level == "error"
+    assert finding.level == ("warning" if code == "etcd.alarm" else "error")
     assert cure in finding.cure
     assert URL not in finding.seen
 

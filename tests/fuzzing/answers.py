@@ -11,7 +11,7 @@ import orjson
 from syncd.gateway import GatewayError
 from syncd.gateway.endpoints import parse_version
 from syncd.gateway.errors import unary_error
-from syncd.gateway.messages import AuthAnswer, Page, Sample, StatusAnswer, VersionAnswer, decode
+from syncd.gateway.messages import AuthAnswer, Page, StatusAnswer, VersionAnswer, decode, sample_of
 from tests.fuzzing.inputs import linear_time
 
 URL = "http://etcd:2379"
@@ -56,7 +56,7 @@ def _page(data: bytes) -> None:
 
 
 def _sample(data: bytes) -> None:
-    sample = Sample(URL, data, [b"/b", b"/none"])
+    sample = sample_of(URL, data, [b"/b", b"/none"])
     assert sample.count >= 0
     assert all(record is None or record.key == key for key, record in sample.records.items())
 

@@ -15,12 +15,12 @@ from syncd.gateway.membership import Alarm, AlarmAnswer, ListedMember, MemberLis
 from syncd.gateway.messages import (
     Header,
     Page,
-    Sample,
     StatusAnswer,
     VersionAnswer,
     WatchEvent,
     decode,
     range_request,
+    sample_of,
     sample_request,
     watch_request,
     watch_result,
@@ -353,7 +353,7 @@ def test_a_sample_tells_the_count_and_which_keys_there_were() -> None:
         "kvs": [{"key": "YQ==", "mod_revision": "3", "create_revision": "2", "version": "2"}],
         "count": "1",
     }
-    sample = Sample(
+    sample = sample_of(
         URL, _txn({"header": {}, "count": "5"}, {"header": {}} | there, {"header": {}}), [b"a", b"b"]
     )
     assert (sample.count, sample.newer) == (5, False)
@@ -374,4 +374,4 @@ def test_a_sample_tells_the_count_and_which_keys_there_were() -> None:
 def test_a_sample_of_something_else_is_refused(ranges: list[object]) -> None:
     """It is compared with what is held, so it must be what was asked for."""
     with pytest.raises(MalformedAnswer):
-        Sample(URL, _txn(*ranges), [b"a"])
+        sample_of(URL, _txn(*ranges), [b"a"])

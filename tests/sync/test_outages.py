@@ -80,6 +80,23 @@ async def test_a_cut_connection_is_resumed_at_once(etcd: Etcd) -> None:
         assert range_.full_reads == {"initial": 1}
 
 
+async def test_a_cut_connection_is_resumed_while_etcd_has_no_space(etcd_version: str) -> None:
+    """Up to 3.4.19 and 3.5.6 no transaction is answered then: what is held is compared by plain reads."""
+    with Etcd(etcd_version, ["--quota-backend-bytes=400000"]) as etcd:
+        etcd.put("/a/1", "1")
+        etcd.put("/a/gone", "1")
+        etcd.delete("/a/gone")
+        async with Proxy(etcd.port) as proxy, mirrored(proxy.url) as range_:
+            await range_.until_live()
+            etcd.use_up_space("/elsewhere")
+            proxy.cut()
+            await range_.until(lambda: sum(range_.mirror.status().counters.watch_reconnects.values()))
+            await range_.until_live()
+            await range_.agrees_with(etcd)
+            assert range_.full_reads == {"initial": 1}
+            assert not range_.recorder.resyncs
+
+
 async def test_a_wiped_etcd_is_a_new_epoch(etcd: Etcd) -> None:
     """The same cluster id, but revisions begin again: announced as one batch with the difference."""
     etcd.put("/a/same", "1")
