@@ -82,6 +82,7 @@ class Tokens:
         self._held = {url: _Held(url) for url in urls}
         self._draw = draw
         self._clock = clock
+        self._passwords = 0  # how often there was another one
         self.off = False
         """Whether etcd has its authentication switched off."""
 
@@ -141,6 +142,7 @@ class Tokens:
 
     def retry(self) -> None:
         """The password was read again: what was refused may be granted now."""
+        self._passwords += 1
         for held in self._held.values():
             held.vain = None
 
@@ -150,7 +152,7 @@ class Tokens:
         began = self._clock()
         asked = held.asked = asyncio.get_running_loop().create_future()
         try:
-            token = await self._authenticate(held.url)
+            token = await self._ask(held.url)
         except asyncio.CancelledError:
             self._asked_in_vain(held, NoAnswer(held.url, "it gave no token in time"))
             raise
@@ -168,6 +170,16 @@ class Tokens:
                 # There is one; or who asked was cancelled, and the others ask themselves.
                 asked.set_result(None)
 
+    async def _ask(self, url: str) -> Token:
+        while True:
+            passwords = self._passwords
+            try:
+                return await self._authenticate(url)
+            except WrongPassword:
+                if passwords == self._passwords:
+                    raise
+                # That was the password of before: another one came meanwhile.
+
     def _asked_in_vain(self, held: _Held, error: GatewayError) -> None:
         refused = isinstance(error, WrongPassword)
         limit = PAUSE_FIRST if refused else 0.0
@@ -176,11 +188,10 @@ class Tokens:
         held.vain = _Vain(error, limit, self._clock() + limit * self._draw.uniform(0.5, 1))
 
     def _take(self, held: _Held, token: Token, asked: float) -> None:
-        if held.lost:
-            say = log.debug if held.lost["code"] == EXPIRED else log.info
-            say("token renewed", endpoint=held.url, **held.lost)
-        elif held.token:
-            log.debug("token renewed", endpoint=held.url, code=EXPIRED)
+        why = held.lost or ({"code": EXPIRED} if held.token else {})
+        if why and token.text:
+            say = log.debug if why["code"] == EXPIRED else log.info
+            say("token renewed", endpoint=held.url, **why)
         if self.off != (not token.text):
             self.off = not self.off
             self._say_off(held.url)

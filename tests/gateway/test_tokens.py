@@ -42,7 +42,9 @@ class Member:
 
     def __init__(self, life: float = inf, draw: random.Random | None = None) -> None:
         self.life = life
-        self.answers: deque[GatewayError | Token | asyncio.Event] = deque()
+        self.answers: deque[GatewayError | Token] = deque()
+        self.hung: asyncio.Event | None = None
+        """What an answer waits for, if it has to."""
         self.error: GatewayError | None = None
         self.now = 0.0
         self.asked: list[tuple[float, str]] = []
@@ -53,11 +55,11 @@ class Member:
         self.asked.append((self.now, url))
         number = len(self.asked)
         await asyncio.sleep(0)
+        if self.hung:
+            await self.hung.wait()
         answer = self.answers.popleft() if self.answers else self.error
         if isinstance(answer, GatewayError):
             raise answer
-        if isinstance(answer, asyncio.Event):
-            await answer.wait()
         return answer if isinstance(answer, Token) else Token(f"token {number}", self.life)
 
 
@@ -89,11 +91,12 @@ async def test_a_failed_request_for_a_token_is_not_remembered() -> None:
 async def test_who_waited_for_one_that_was_cancelled_asks_itself() -> None:
     """Its end says nothing about etcd."""
     member = Member()
-    member.answers.append(asyncio.Event())
+    member.hung = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         first = group.create_task(member.tokens.get(URL), name="first")
         second = group.create_task(member.tokens.get(URL), name="second")
-        await until(lambda: not member.answers)
+        await until(lambda: member.asked)
+        member.hung = None
         first.cancel()
     assert second.result() == "token 2"
     assert len(member.asked) == 2
@@ -131,6 +134,19 @@ async def test_a_wrong_password_is_no_storm() -> None:
         await member.tokens.get(URL)
     member.tokens.retry()  # the file was mended
     assert await member.tokens.get(URL) == f"token {len(member.asked)}"
+
+
+async def test_a_refusal_of_the_password_of_before_does_not_count() -> None:
+    """It was mended while the request was under way: whoever waits gets the answer to the next."""
+    member = Member()
+    member.answers.append(WrongPassword(URL, "no"))
+    member.hung = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(member.tokens.get(URL), name="reader") for _ in range(3)]
+        await until(lambda: member.asked)
+        member.tokens.retry()
+        member.hung.set()
+    assert [task.result() for task in waiting] == ["token 2"] * 3
 
 
 async def test_daemons_with_the_same_wrong_password_do_not_come_together() -> None:
@@ -254,8 +270,7 @@ async def test_while_renewal_hangs_the_old_token_is_used() -> None:
     member = Member(life=0.6)
     async with renewing(member) as tokens:
         await tokens.get(URL)
-        answer = asyncio.Event()
-        member.answers.append(answer)
+        member.hung = asyncio.Event()
         await until(lambda: len(member.asked) == 2)
         got = ["token 1"]
         with suppress(TimeoutError):
@@ -263,7 +278,7 @@ async def test_while_renewal_hangs_the_old_token_is_used() -> None:
                 got.append(await asyncio.wait_for(tokens.get(URL), 0.01))
         assert len(got) > 2, got
         assert set(got) == {"token 1"}
-        answer.set()
+        member.hung.set()
         assert await tokens.get(URL) == "token 2"
         assert len(member.asked) == 2
 
@@ -291,12 +306,11 @@ async def test_a_token_that_is_refused_while_it_is_renewed_waits_for_that() -> N
     member = Member(life=0.1)
     async with renewing(member) as tokens:
         await tokens.get(URL)
-        answer = asyncio.Event()
-        member.answers.append(answer)
+        member.hung = asyncio.Event()
         await until(lambda: len(member.asked) == 2)
         tokens.reject(URL, "token 1", "invalid auth token")
         waiting = [asyncio.get_running_loop().create_task(tokens.get(URL)) for _ in range(3)]
         await asyncio.sleep(0)
-        answer.set()
+        member.hung.set()
         assert await asyncio.gather(*waiting) == ["token 2"] * 3
         assert len(member.asked) == 2
