@@ -1,9 +1,11 @@
 """The fixtures for all tests, and last lines that say which versions of etcd and what chaos they had."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.etcd import VERSIONS, Etcd, reason_missing, started
 from tests.reliability.report import summaries
 
@@ -29,6 +31,12 @@ def new_etcd() -> Iterator[Etcd]:
     """Run an empty server of one recent version, for a test that doesn't depend on the version."""
     with Etcd() as server:
         yield server
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Make a certificate authority of its own for each test."""
+    return Authority(tmp_path)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -125,7 +126,8 @@ class _Check:
         except GatewayError as error:
             self._add(url, *await why(error, etcd))
             self._add(url, found("check.skipped", url, "not looked at: the ranges"))
-            await self._ask_member(gateway)  # one that has lost the others still tells that
+            # One that has lost the others still tells that.
+            self._members.append(replace(await ask_member(gateway), error=None))
             return
         endpoint = gateway.endpoints.current
         self._add(url, found("gateway.ok", url, f"etcd {endpoint.version} answers at {endpoint.prefix}"))

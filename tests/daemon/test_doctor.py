@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,10 @@ from tests.certificates import SERVER, Authority, Issued
 from tests.cli.command import syncd
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
+from tests.secure import demanding, secure
 from tests.serve.local import wait_until
 
 CAUSE = "etcd cannot be had"
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """Make the authority that etcd and syncd trust."""
-    return Authority(tmp_path)
 
 
 def codes(daemon: Daemon) -> list[str]:
@@ -38,11 +32,7 @@ def causes(daemon: Daemon) -> list[str]:
 def crippled(authority: Authority) -> Iterator[Etcd]:
     """Run an etcd whose gateway cannot reach it: its certificate is for servers alone."""
     issued, client = authority.issue("server", usages=[SERVER]), authority.issue("client")
-    context = ssl.create_default_context(cafile=authority.file)
-    context.load_cert_chain(client.certificate, client.key)
-    files = (f"--cert-file={issued.certificate}", f"--key-file={issued.key}")
-    demand = ("--client-cert-auth", f"--trusted-ca-file={authority.file}")
-    with Etcd(None, [*files, *demand], tls=context) as etcd:
+    with secure(None, issued, *demanding(authority), own=client) as etcd:
         yield etcd
 
 

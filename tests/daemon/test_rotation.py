@@ -17,20 +17,14 @@ from tests.certificates import Authority, Issued
 from tests.daemon import hasty
 from tests.daemon.process import MODULE, Daemon
 from tests.etcd import Etcd
-from tests.gateway.test_credentials import demanding, secure
 from tests.proxy import Proxy
+from tests.secure import demanding, secure
 from tests.serve.local import wait_until
 
 HANDSHAKE = 0x16
 """The first byte of whoever begins to speak TLS (RFC 8446, 5.1)."""
 
 RENEWALS = 2
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """Make the authority that etcd and syncd trust."""
-    return Authority(tmp_path)
 
 
 @contextmanager
@@ -49,7 +43,7 @@ def mirroring(
 @pytest.fixture
 def etcd(authority: Authority) -> Iterator[Etcd]:
     """Run an etcd that demands a certificate from everybody."""
-    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+    with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
         yield etcd
 
 
@@ -96,7 +90,7 @@ class Load(Thread):
 async def test_nothing_is_lost_under_load(etcd_version: str, authority: Authority) -> None:
     """Every event comes once, reads are answered all the time; one stream more for each renewal; only TLS."""
     own = authority.issue("client")
-    with secure(etcd_version, authority, authority.issue("server"), *demanding(authority)) as etcd:
+    with secure(etcd_version, authority.issue("server"), *demanding(authority)) as etcd:
         async with Wire(etcd.port) as road:
             await asyncio.to_thread(renew_under_load, etcd, f"https://127.0.0.1:{road.port}", authority, own)
             assert len(road.first_bytes) >= 2 * (RENEWALS + 1)  # calls and streams

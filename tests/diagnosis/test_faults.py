@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from syncd.keyrange import prefix_range
 from tests.calls import RefusedError
 from tests.certificates import CLIENT, SERVER, Authority, Issued
 from tests.etcd import Etcd
+from tests.secure import demanding, secure
 from tests.serve.local import wait_until
 
 KEYS = prefix_range(b"/")
@@ -32,38 +32,9 @@ TIMEOUTS = Timeouts(connect=2.0, request=5.0)
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """Make the authority that etcd and syncd trust."""
-    return Authority(tmp_path)
-
-
-@pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
     """Make one that nobody trusts."""
     return Authority(tmp_path, "stranger")
-
-
-class Secure(Etcd):
-    """An etcd that shows `shown`, and demands client certificates from `trusted` if there is one.
-
-    The tests' own calls do not look at what is shown, and show `own`.
-    """
-
-    def __init__(
-        self,
-        version: str,
-        shown: Issued,
-        trusted: Authority | None = None,
-        own: Issued | None = None,
-        *flags: str,
-    ) -> None:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if own:
-            context.load_cert_chain(own.certificate, own.key)
-        demand = ("--client-cert-auth", f"--trusted-ca-file={trusted.file}") if trusted else ()
-        files = (f"--cert-file={shown.certificate}", f"--key-file={shown.key}")
-        super().__init__(version, [*files, *demand, *flags], tls=context)
 
 
 def tls(authority: Authority, own: Issued | None = None, server_name: str | None = None) -> TLS:
@@ -107,7 +78,7 @@ async def test_nothing_is_found_where_all_is_well(etcd_version: str, authority: 
     """With and without client certificates, with a chain, and with a name of its own."""
     issued = authority.issue("server", names=["etcd.example", "127.0.0.1"])
     client = authority.issue("client", usages=[CLIENT])
-    with Secure(etcd_version, issued, authority, client) as etcd:
+    with secure(etcd_version, issued, *demanding(authority), own=client) as etcd:
         for name in (None, "etcd.example"):
             assert await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=tls(authority, client, name))) == {}
 
@@ -140,7 +111,7 @@ async def test_what_etcd_shows(
             issued = authority.issue("server", usages=[CLIENT])
         case _:
             issued = authority.issue("server", by_itself=True)
-    with Secure(etcd_version, issued) as etcd:
+    with secure(etcd_version, issued) as etcd:
         found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=tls(authority)))
     assert list(found) == [code]
     if fault == "wrong CA":
@@ -178,7 +149,7 @@ async def test_what_syncd_shows(
             issued = authority.issue("client", usages=[SERVER])
         case _:
             issued = stranger.issue("client")
-    with Secure(etcd_version, good, authority, good) as etcd:
+    with secure(etcd_version, good, *demanding(authority), own=good) as etcd:
         found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=tls(authority, issued)))
     assert list(found) == [code]
     if fault == "another CA":
@@ -189,7 +160,7 @@ async def test_etcds_certificate_is_for_servers_alone(etcd_version: str, authori
     """The gateway fails, though etcdctl works; either cure helps, the first without a restart."""
     issued, client = authority.issue("server", usages=[SERVER]), authority.issue("client")
     settings = tls(authority, client)
-    with Secure(etcd_version, issued, authority, client) as etcd:
+    with secure(etcd_version, issued, *demanding(authority), own=client) as etcd:
         etcd.etcdctl(
             f"--cacert={authority.file}",
             f"--cert={client.certificate}",
@@ -209,7 +180,7 @@ async def test_etcds_certificate_is_for_servers_alone(etcd_version: str, authori
     if etcd_version.startswith("3.5."):
         issued = authority.issue("server", usages=[SERVER])
         own = (f"--client-cert-file={client.certificate}", f"--client-key-file={client.key}")
-        with Secure(etcd_version, issued, authority, client, *own) as etcd:
+        with secure(etcd_version, issued, *demanding(authority), *own, own=client) as etcd:
             assert await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings)) == {}
 
 
@@ -226,7 +197,7 @@ async def test_etcd_does_not_trust_its_own_certificate(
 ) -> None:
     """The gateway fails as well when clients and servers have different CAs."""
     issued, client = authority.issue("server"), stranger.issue("client")
-    with Secure(etcd_version, issued, stranger, client) as etcd:
+    with secure(etcd_version, issued, *demanding(stranger), own=client) as etcd:
         settings = TLS(ca_file=authority.file, cert_file=client.certificate, key_file=client.key)
         found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings))
     assert list(found) == ["tls.server_cert_untrusted_by_etcd"]
@@ -234,12 +205,12 @@ async def test_etcd_does_not_trust_its_own_certificate(
 
 async def test_the_wrong_scheme(etcd_version: str, authority: Authority) -> None:
     """Both ways round."""
-    with Secure(etcd_version, authority.issue("server")) as etcd:
+    with secure(etcd_version, authority.issue("server")) as etcd:
         plain = etcd.endpoint.replace("https:", "http:")
         assert list(await told(EtcdConfig(endpoints=(plain,)))) == ["tls.server_demands_tls"]
     with Etcd(etcd_version) as etcd:
-        secure = EtcdConfig(endpoints=(etcd.endpoint.replace("http:", "https:"),), tls=tls(authority))
-        assert list(await told(secure)) == ["tls.server_speaks_plaintext"]
+        settings = EtcdConfig(endpoints=(etcd.endpoint.replace("http:", "https:"),), tls=tls(authority))
+        assert list(await told(settings)) == ["tls.server_speaks_plaintext"]
 
 
 @pytest.fixture
@@ -247,7 +218,7 @@ def guarded(etcd_version: str, authority: Authority) -> Iterator[Etcd]:
     """Run an etcd of each version that demands client certificates, where `reader` may read /."""
     cheap = () if etcd_version == "3.3.25" else ("--bcrypt-cost=4",)
     issued = authority.issue("server")
-    with Secure(etcd_version, issued, authority, issued, *cheap) as etcd:
+    with secure(etcd_version, issued, *demanding(authority), *cheap, own=issued) as etcd:
         etcd.guard("reader", "sesame", KEYS.key)
         yield etcd
 

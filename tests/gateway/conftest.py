@@ -41,12 +41,6 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    """Make a certificate authority of its own for each test."""
-    return Authority(tmp_path)
-
-
-@pytest.fixture
 def successor(tmp_path: Path) -> Authority:
     """Make another one, which issues into the same directory: its `issue` replaces the other's files."""
     return Authority(tmp_path, "successor")

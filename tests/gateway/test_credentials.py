@@ -22,25 +22,13 @@ from syncd.gateway import (
 from syncd.gateway.credentials import Credentials, Files
 from syncd.gateway.errors import FileUnusable
 from syncd.keyrange import prefix_range
-from tests.certificates import SERVER, Authority, Issued
+from tests.certificates import SERVER, Authority
 from tests.etcd import Etcd
 from tests.gateway.conftest import Connect
+from tests.secure import demanding, secure
 
 KEYS = prefix_range(b"/")
 SECRET = "correct horse battery staple"  # what must not be in any message
-
-
-def secure(version: str | None, authority: Authority, issued: Issued, *flags: str) -> Etcd:
-    """An etcd with this certificate; the tests' own calls show it as theirs."""
-    context = ssl.create_default_context(cafile=authority.file)
-    context.load_cert_chain(issued.certificate, issued.key)
-    own = (f"--cert-file={issued.certificate}", f"--key-file={issued.key}")
-    return Etcd(version, [*own, *flags], tls=context)
-
-
-def demanding(authority: Authority) -> tuple[str, str]:
-    """The flags with which etcd demands a client's certificate from this authority."""
-    return "--client-cert-auth", f"--trusted-ca-file={authority.file}"
 
 
 async def test_calls_and_duplex_watches_work_with_tls(
@@ -48,7 +36,7 @@ async def test_calls_and_duplex_watches_work_with_tls(
 ) -> None:
     """Also with client certificates, on every version."""
     issued = authority.issue("server")
-    with secure(etcd_version, authority, issued, *demanding(authority)) as etcd:
+    with secure(etcd_version, issued, *demanding(authority)) as etcd:
         tls = TLS(ca_file=authority.file, cert_file=issued.certificate, key_file=issued.key)
         gateway = connect(etcd.endpoint, tls=tls)
         etcd.put("/a", "1")
@@ -70,7 +58,7 @@ async def test_a_certificate_that_is_not_for_clients_breaks_etcds_gateway(
     issued = authority.issue("server", usages=[SERVER])
     client = authority.issue("client")
     with ExitStack() as stack:
-        etcd = secure(etcd_version, authority, issued, *demanding(authority))
+        etcd = secure(etcd_version, issued, *demanding(authority))
         etcd.tls = ssl.create_default_context(cafile=authority.file)
         etcd.tls.load_cert_chain(client.certificate, client.key)
         stack.enter_context(etcd)
@@ -85,7 +73,7 @@ async def test_a_certificate_that_is_not_for_clients_breaks_etcds_gateway(
 def named(authority: Authority) -> Iterator[Etcd]:
     """Run an etcd whose certificate is for two names, and not for the address it is reached by."""
     issued = authority.issue("server", names=["etcd.example", "127.0.0.1"])
-    with secure(None, authority, issued) as etcd:
+    with secure(None, issued) as etcd:
         yield etcd
 
 
@@ -120,7 +108,7 @@ async def test_a_member_whose_certificate_is_not_trusted_is_left(
     other = tmp_path / "other"
     other.mkdir()
     strange = Authority(other)
-    with secure(None, strange, strange.issue("server")) as bad:
+    with secure(None, strange.issue("server")) as bad:
         gateway = connect(bad.endpoint, named.endpoint, tls=TLS(ca_file=authority.file))
         assert gateway.endpoints.current.url == bad.endpoint
         with pytest.raises(CredentialsUnusable, match=bad.endpoint):
@@ -205,7 +193,7 @@ async def test_an_intermediate_authority_may_be_trusted_by_itself(
     """As etcdctl does: whoever has only that certificate gets in, whatever signed it."""
     # Its own certificate stands for one: it is not self-signed, and nothing above it is known.
     issued = authority.issue("server")
-    with secure(None, authority, issued) as etcd:
+    with secure(None, issued) as etcd:
         gateway = connect(etcd.endpoint, tls=TLS(ca_file=issued.certificate))
         assert (await gateway.revision(KEYS)).revision == 1
 

@@ -14,8 +14,8 @@ from syncd.keyrange import prefix_range
 from tests.certificates import Authority
 from tests.gateway.conftest import Connect, Lines
 from tests.gateway.rotating import look_twice, rotating, said
-from tests.gateway.test_credentials import demanding, secure
 from tests.proxy import Proxy
+from tests.secure import demanding, secure
 from tests.until import until
 
 KEYS = prefix_range(b"/")
@@ -32,7 +32,7 @@ async def test_renewed_certificates_are_used_by_all_that_comes(
 ) -> None:
     """Calls leave the old connections at once; a stream goes on until it is opened anew, and only once."""
     server = authority.issue("server")
-    with secure(etcd_version, authority, server, *demanding(authority)) as etcd:
+    with secure(etcd_version, server, *demanding(authority)) as etcd:
         async with Proxy(etcd.port) as road:
             gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
             await gateway.revision(KEYS)
@@ -68,7 +68,7 @@ async def test_certificates_that_etcd_refuses_wait(
     trusted = tmp_path / "trusted.pem"
     copy(authority.file, trusted)
     flags = ("--client-cert-auth", f"--trusted-ca-file={trusted}")
-    with secure(etcd_version, authority, authority.issue("server"), *flags) as etcd:
+    with secure(etcd_version, authority.issue("server"), *flags) as etcd:
         gateway = connect(etcd.endpoint, tls=tls)
         await gateway.revision(KEYS)
         async with rotating(gateway, monkeypatch):
@@ -100,7 +100,7 @@ async def test_etcds_authority_changes(
 ) -> None:
     """In whatever order: syncd trusts etcd in the end, and never trusts it less than it could."""
     assert tls.ca_file
-    with secure(None, authority, authority.issue("server")) as etcd:
+    with secure(None, authority.issue("server")) as etcd:
         gateway = connect(etcd.endpoint, tls=tls)
         await gateway.revision(KEYS)
         before = gateway.certificates
@@ -132,7 +132,7 @@ async def test_certificates_wait_for_an_etcd_that_is_away(
     authority: Authority, tls: TLS, connect: Connect
 ) -> None:
     """Nobody knows what they are worth. As soon as a call has reached etcd again, they are tried."""
-    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+    with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
         gateway = connect(etcd.endpoint, tls=tls)
         await gateway.revision(KEYS)
         etcd.stop()
@@ -158,8 +158,8 @@ async def test_another_endpoint_tells_when_the_one_in_use_is_away(
     """So a rotation does not wait for a member that is down."""
     server = authority.issue("server")
     with (
-        secure(None, authority, server, *demanding(authority)) as one,
-        secure(None, authority, server, *demanding(authority)) as two,
+        secure(None, server, *demanding(authority)) as one,
+        secure(None, server, *demanding(authority)) as two,
     ):
         gateway = connect(one.endpoint, two.endpoint, tls=tls)
         in_use = next(each for each in (one, two) if each.endpoint == gateway.endpoints.current.url)
@@ -177,8 +177,8 @@ async def test_the_endpoint_in_use_decides_while_it_is_well(
     """What another member would accept already must not take this one away."""
     assert tls.ca_file
     with (
-        secure(None, successor, successor.issue("ahead")) as ahead,
-        secure(None, authority, authority.issue("server")) as etcd,
+        secure(None, successor.issue("ahead")) as ahead,
+        secure(None, authority.issue("server")) as etcd,
     ):
         gateway = connect(ahead.endpoint, etcd.endpoint, tls=tls)
         with pytest.raises(Untrusted, match=ahead.endpoint):
@@ -196,7 +196,7 @@ async def test_certificates_that_wait_are_tried_when_those_in_use_fail(
 ) -> None:
     """At the next look, however long the pause would have been."""
     assert tls.ca_file
-    with secure(None, authority, authority.issue("server")) as etcd:
+    with secure(None, authority.issue("server")) as etcd:
         async with Proxy(etcd.port) as road:
             gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
             before = gateway.certificates
@@ -216,7 +216,7 @@ async def test_nothing_is_taken_that_does_not_help(
 ) -> None:
     """Where those in use are refused, too: a stream of theirs may still live. What helps wakes who waits."""
     successor.issue("client")
-    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+    with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
         async with Proxy(etcd.port) as road:
             gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
             before = gateway.certificates
@@ -244,7 +244,7 @@ async def test_a_name_that_the_gateway_refuses_is_not_taken(
     """TLS lets a CommonName in, but with authentication on, the gateway does not, from 3.4 on."""
     password = tmp_path / "password"
     password.write_text("secret")
-    with secure(etcd_version, authority, authority.issue("server"), *demanding(authority)) as etcd:
+    with secure(etcd_version, authority.issue("server"), *demanding(authority)) as etcd:
         etcd.guard("reader", "secret", "/")
         gateway = connect(etcd.endpoint, tls=tls, user="reader", password_file=password)
         await gateway.revision(KEYS)
@@ -266,7 +266,7 @@ async def test_trials_become_rare(
 ) -> None:
     """After 2, 4, 8, … 60 s; at once when something has changed on the way to etcd. One line tells of all."""
     now = 1000.0
-    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+    with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
         async with Proxy(etcd.port) as road:
             gateway = connect(f"https://127.0.0.1:{road.port}", tls=tls)
             gateway.rotation._clock = lambda: now

@@ -16,7 +16,7 @@ from tests.certificates import Authority
 from tests.etcd import Etcd
 from tests.gateway.conftest import Connect, Lines
 from tests.gateway.rotating import look_twice, rotating, said
-from tests.gateway.test_credentials import demanding, secure
+from tests.secure import demanding, secure
 from tests.until import until
 
 KEYS = prefix_range(b"/")
@@ -118,7 +118,7 @@ async def test_a_link_is_turned_to_other_files(
     link, new = tmp_path / "data", tmp_path / "new"
     link.symlink_to("one")
     tls = TLS(ca_file=authority.file, cert_file=link / "client.pem", key_file=link / "client.key")
-    with secure(None, authority, server, *demanding(authority)) as etcd:
+    with secure(None, server, *demanding(authority)) as etcd:
         gateway = connect(etcd.endpoint, tls=tls)
         await gateway.revision(KEYS)
         before = gateway.certificates
@@ -131,7 +131,7 @@ async def test_a_link_is_turned_to_other_files(
 
 async def test_told_to_read_nothing_is_waited_for(authority: Authority, tls: TLS, connect: Connect) -> None:
     """One look is enough then, and it tells what came of it."""
-    with secure(None, authority, authority.issue("server"), *demanding(authority)) as etcd:
+    with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
         gateway = connect(etcd.endpoint, tls=tls)
         before = gateway.certificates
         authority.issue("client")
