@@ -11,7 +11,6 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -19,48 +18,15 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from syncd.config import TLS
+from syncd.diagnosis.sight import Fault, Handshake
 from syncd.gateway.credentials import trusting
 
 WRONG_NAME = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and …_IP_ADDRESS_MISMATCH."""
 
-NO_ANSWER = "no answer"
-"""What `failed` is when nothing came in time."""
-
 LONGEST_ANSWER = 64 << 10
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What verification finds wrong: one of OpenSSL's X509_V_ERR_…, and with which certificate."""
-
-    number: int
-    depth: int
-    """0 is etcd's own, what follows are its CAs."""
-    certificate: x509.Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """What one handshake showed; without a `chain` there was none."""
-
-    protocol: str = ""
-    """Such as TLSv1.3; also when etcd refused afterwards."""
-    chain: tuple[x509.Certificate, ...] = ()
-    """The certificates that etcd shows, its own first."""
-    faults: tuple[Fault, ...] = ()
-    wrong_name: bool = False
-    """Whether etcd's certificate is for other names than the one that is expected."""
-    authorities: tuple[x509.Name, ...] = ()
-    """From which etcd wants a client's certificate to be; none: it wants none, or does not say."""
-    alert: str = ""
-    """With which etcd ended it, such as `bad certificate`."""
-    failed: str = ""
-    """Why it came to no end, or why there was none."""
-    answer: bytes = b""
-    """The begin of what was answered to the request."""
 
 
 async def shake_hands(address: str, port: int, name: str, tls: TLS, request: bytes) -> Handshake:

@@ -9,13 +9,13 @@ import re
 import socket
 import threading
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from syncd.config import TLS
-from syncd.diagnosis.handshake import NO_ANSWER, Handshake, shake_hands
+from syncd.diagnosis.handshake import shake_hands
+from syncd.diagnosis.sight import NO_ANSWER, Handshake, Sight
 from syncd.gateway.errors import Unreachable, Why
 
 PATIENCE = 1.2
@@ -24,30 +24,6 @@ PATIENCE = 1.2
 LONGEST_HEAD = 64 << 10
 
 _NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """All that was to be seen of one endpoint."""
-
-    url: str
-    addresses: tuple[str, ...] = ()
-    connected: str = ""
-    """The address that took a connection."""
-    took: float = 0.0
-    """Seconds until it did."""
-    error: Unreachable | None = None
-    """Why there is no connection."""
-    plain: bool = False
-    """Whether it answers in HTTP without TLS."""
-    handshake: Handshake | None = None
-    date: datetime | None = None
-    """The endpoint's clock, as its answer tells."""
-
-    @property
-    def secure(self) -> bool:
-        """Whether the endpoint is https."""
-        return self.url.startswith("https:")
 
 
 async def look(url: str, tls: TLS) -> Sight:

@@ -15,7 +15,7 @@ from syncd.config.files import in_shell
 from syncd.config.pem import title
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.explain import SEE_ETCD, SET_CERTIFICATE
-from syncd.diagnosis.handshake import NO_ANSWER, Fault, Handshake
+from syncd.diagnosis.sight import NO_ANSWER, Fault, Handshake
 from syncd.findings import Finding
 
 _NOT_YET, _EXPIRED, _PURPOSE = 9, 10, 26
