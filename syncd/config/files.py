@@ -69,9 +69,11 @@ def read_password(path: Path) -> str:
         f'(umask 077; read -rs password; printf %s "$password" > {new})'
     )
     try:
-        text = data.decode()
-    except UnicodeDecodeError:  # not named as the cause, for it quotes the file
-        raise Unusable("file.wrong_kind", path, "is not UTF-8", expected=PASSWORD, cure=cure) from None
+        text: str | None = data.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None:  # not raised above: it would remember the other error, which quotes the file
+        raise Unusable("file.wrong_kind", path, "is not UTF-8", expected=PASSWORD, cure=cure)
     password = text.removesuffix("\n").removesuffix("\r")
     if not password:
         raise Unusable("file.empty", path, "holds only an empty line", expected=PASSWORD, cure=cure)

@@ -238,13 +238,24 @@ def translated(url: str, late: str) -> Iterator[None]:
             raise Dropped(url, "the connection was closed where an answer should have come") from error
         raise Unreachable(url, str(error) or type(error).__name__) from error
     except aiohttp.ClientPayloadError as error:
-        raise Unreachable(url, f"the connection was cut in the middle of an answer: {error}") from error
+        raise Unreachable(
+            url, f"the connection was cut in the middle of an answer: {_kind(error)}"
+        ) from error
     except (aiohttp.ClientError, ValueError) as error:
-        if isinstance(error, aiohttp.ClientResponseError):
-            # Its `repr` would show the headers of the request, and so the token.
-            error.args = ()
-            error.request_info = error.request_info._replace(headers={})  # type: ignore[arg-type]
-        raise MalformedAnswer(url, f"not HTTP as expected: {type(error).__name__}: {error}") from error
+        raise MalformedAnswer(url, f"not HTTP as expected: {_kind(error)}") from error
+
+
+def _kind(error: Exception) -> str:
+    """The kind of an error, which is left empty: it quotes what came, and its `repr` has what was sent."""
+    cause: BaseException = error
+    while deeper := cause.__cause__ or cause.__context__:
+        cause = deeper
+    error.args = ()
+    error.__cause__ = error.__context__ = None
+    if isinstance(error, aiohttp.ClientResponseError):
+        error.message = ""
+        error.request_info = error.request_info._replace(headers={})  # type: ignore[arg-type]
+    return type(cause).__name__
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
