@@ -255,11 +255,10 @@ async def test_what_was_sent_is_not_repeated(
 @pytest.mark.parametrize("kind", [aiohttp.ClientPayloadError, aiohttp.ClientError, ValueError])
 def test_what_aiohttp_quotes_is_not_repeated(kind: type[Exception]) -> None:
     """Its errors have pieces of answers in them, as it comes; which ones depends on how these come in."""
+    error = kind(f"Not a chunk: {SECRET}")
+    error.__cause__ = ZeroDivisionError(SECRET)
     with pytest.raises(GatewayError) as caught, translated("http://etcd:1", ""):
-        try:
-            raise ZeroDivisionError(SECRET)
-        except ZeroDivisionError as error:
-            raise kind(f"Not a chunk: {SECRET}") from error
+        raise error
     assert "ZeroDivisionError" in str(caught.value)
     assert not find(rendered(caught.value), [SECRET])
     untold(caught.value, secrets=[SECRET])
