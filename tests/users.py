@@ -5,9 +5,11 @@ PASSWORD is everybody's, unless a test says otherwise.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -47,14 +49,21 @@ def _cheap(version: str) -> tuple[str, ...]:
     return () if version == "3.3.25" else ("--bcrypt-cost=4",)
 
 
-def as_root(etcd: Etcd, *arguments: str, stdin: str = "") -> None:
+def as_root(etcd: Etcd, *arguments: str) -> None:
     """Have `root` run etcdctl, as in `as_root(etcd, "user", "delete", "reader")`."""
-    etcd.etcdctl(f"--user=root:{PASSWORD}", *arguments, stdin=stdin.encode())
+    etcd.etcdctl(f"--user=root:{PASSWORD}", *arguments)
 
 
 def change_password(etcd: Etcd, user: str, password: str) -> None:
-    """Give `user` another password."""
-    as_root(etcd, "user", "passwd", user, "--interactive=false", stdin=password)
+    """Give `user` another password, of any characters: etcdctl takes it for over at a space."""
+    token = etcd.ask("/auth/authenticate", {"name": "root", "password": PASSWORD})["token"]
+    request = Request(
+        f"{etcd.endpoint}{etcd.api_prefix}/auth/user/changepw",
+        json.dumps({"name": user, "password": password}).encode(),
+        {"Authorization": token},
+    )
+    with urlopen(request):
+        pass
 
 
 def authentications(etcd: Etcd) -> int:

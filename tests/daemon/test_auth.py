@@ -12,7 +12,7 @@ import pytest
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd, available
 from tests.serve.local import target, wait_until
-from tests.users import PASSWORD, as_root, authentications, simple
+from tests.users import PASSWORD, as_root, authentications, change_password, simple
 
 QUICK = {"heartbeat": "300ms", "request": "2s"}
 
@@ -122,7 +122,7 @@ def test_a_password_is_changed(guarded: Etcd) -> None:
     """Told to etcd first, and to syncd later: meanwhile it serves what it has, and says what is wrong."""
     with prepared(guarded, PASSWORD) as daemon:
         daemon.wait_for("live")
-        as_root(guarded, "user", "passwd", "reader", "--interactive=false", stdin="another")
+        change_password(guarded, "reader", "another")
         wait_until(lambda: is_stale(daemon, "etcd refuses the password of user 'reader'"))
         wait_until(lambda: "auth.wrong_password" in told(daemon))
         assert holds(daemon, b"1")
