@@ -78,8 +78,8 @@ async def server_spoiled(stage: Stage, draw: random.Random) -> AsyncIterator[Non
     yield
     status = await stage.status()
     await _write(keyring.etcd, keyring.renewed(), draw)
-    if status and status["ranges"][0]["endpoint"]:
-        raise MissedError("the daemon watches on")
+    if status is None or status["ranges"][0]["endpoint"]:
+        raise MissedError("the daemon is down, or watches on")
 
 
 @asynccontextmanager
@@ -104,7 +104,7 @@ async def _trust(stage: Stage, sides: list[Files]) -> None:
         side.write(CA, stage.keyring.bundle)
     await _taken(stage)
     for member in stage.cluster.members:
-        # Not `stop`: with TLS, etcd takes ten seconds to end while there are streams.
+        # Not `stop`: with TLS, 3.5 takes ten seconds to end while there are streams.
         member.kill()
         member.launch()
         await asyncio.to_thread(member.wait_until_ready)
@@ -181,6 +181,6 @@ CERTIFICATES: Faults = {
     kind("client certificate spoiled", Part.CERTIFICATES, Part.DAEMON): client_spoiled,
     # Not while members are started: etcd would not start with half of its files.
     kind("etcd's certificate renewed", Part.CERTIFICATES, Part.MEMBERS): server_renewed,
-    kind("etcd's certificate spoiled", Part.CERTIFICATES, Part.MEMBERS): server_spoiled,
+    kind("etcd's certificate spoiled", Part.CERTIFICATES, Part.MEMBERS, Part.ROAD): server_spoiled,
     kind("authority replaced", hold=(0.0, 0.5)): authority_replaced,
 }
