@@ -31,7 +31,7 @@ Line = tuple[tuple[str, str], ...]
 
 
 def in_order(findings: Iterable[Finding], config: Config) -> list[Finding]:
-    """First this host with its files, then each endpoint, what they have in common, and each range.
+    """First this host with its files, then each endpoint, what they have in common, each range, and versions.
 
     Of each subject, what is nearer to this host comes first.
     """
@@ -49,6 +49,8 @@ def in_order(findings: Iterable[Finding], config: Config) -> list[Finding]:
     def place(finding: Finding) -> tuple[int, int, str, int]:
         subject = finding.subject
         other = -1 if finding.code.startswith(HERE) else places[COMMON]
+        if subject.startswith("etcd "):  # a version: its faults are many, and must not bury the rest
+            other = len(places)
         return places.get(subject, other), nearest[subject], subject, near[finding.code]
 
     return sorted(findings, key=place)
@@ -111,6 +113,8 @@ def summary(findings: Sequence[Finding]) -> tuple[str, str]:
         for level in ("error", "warning")
         if count[level]
     )
+    if count["error"]:
+        told += f" ({', '.join(dict.fromkeys(each.code for each in findings if each.level == 'error'))})"
     if count["error"]:
         return f"{told}: syncd cannot work like this", STYLES["error"]
     if count["warning"]:

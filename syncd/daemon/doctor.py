@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
 from typing import NoReturn
 
 import structlog
@@ -19,79 +21,95 @@ from syncd.keyrange import KeyRange
 GRACE = 1.0
 """Seconds: what is over by then, such as the restart of one member of three, needs no diagnosis."""
 
+LOOK_AGAIN = 60.0
+"""Seconds until the same symptom is looked into once more: one cause may have come in place of another."""
+
 SAY_AGAIN = 600.0
 """Seconds until the log may tell the same once more; it may come and go."""
 
-_LASTING = ("auth.", "config.", "file.", "tls.")
-"""What does not end before somebody mends it; other outages may."""
+Symptom = tuple[str, str]
+"""The code of a finding, and what it is about."""
 
 log = structlog.get_logger("syncd.diagnosis")
 
 
-class Doctor:
-    """Told of the ranges' troubles, it looks for the causes, each once per outage.
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look into a symptom found, and when that was."""
 
-    An outage lasts until every range is proved current again.
+    causes: tuple[Finding, ...]
+    at: float
+
+
+class Doctor:
+    """Told of the ranges' troubles, it looks for their causes.
+
+    Of each range, the last trouble at each endpoint counts, until the range is proved current again.
     """
 
     def __init__(self, etcd: Etcd, clock: Callable[[], float]) -> None:
         self._etcd = etcd
         self._clock = clock
-        self._ill: dict[KeyRange, GatewayError] = {}
-        self._seen: set[tuple[str, str]] = set()
-        self._causes: dict[tuple[str, str], Finding] = {}
-        self._said: dict[tuple[str, str], float] = {}
+        self._ill: dict[KeyRange, dict[str, GatewayError]] = {}
+        self._looked: dict[Symptom, _Looked] = {}
+        self._said: dict[Symptom, float] = {}
         self._called = asyncio.Event()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The causes of the present outage, as far as they are known."""
-        return tuple(self._causes.values())
+        """The causes of the present troubles, as far as they are known."""
+        causes = (cause for symptom in self._symptoms() for cause in self._causes(symptom))
+        return tuple({(cause.code, cause.subject): cause for cause in causes}.values())
 
     def trouble(self, keys: KeyRange, error: SyncdError | None) -> None:
         """`keys` cannot be mirrored because of `error`; None: it can again."""
         if isinstance(error, GatewayError):
-            self._ill[keys] = error
+            self._ill.setdefault(keys, {})[error.endpoint] = error.with_traceback(None)
             self._called.set()
         elif error is None:
             self._ill.pop(keys, None)
-            if not self._ill:
-                self._seen.clear()
-                self._causes.clear()
+            symptoms = self._symptoms()
+            self._looked = {symptom: self._looked[symptom] for symptom in self._looked if symptom in symptoms}
 
     async def run(self) -> NoReturn:
         """Until cancelled."""
         while True:
             await self._called.wait()
-            self._called.clear()
             await asyncio.sleep(GRACE)
-            for keys, error in list(self._ill.items()):
-                await self._examine(keys, error)
+            self._called.clear()
+            for symptom, (error, keys) in self._symptoms().items():
+                looked = self._looked.get(symptom)
+                if looked is None or self._clock() - looked.at >= LOOK_AGAIN:
+                    causes = await why(error, self._etcd, keys)
+                    if symptom in self._symptoms():  # else it is over, and so is what was found
+                        self._looked[symptom] = _Looked(tuple(causes), self._clock())
+                        self._say(causes)
 
-    async def _examine(self, keys: KeyRange, error: GatewayError) -> None:
-        said = explain(error, self._etcd, keys)
-        symptom = (said.code, said.subject)
-        if symptom in self._seen:
-            return
-        findings = await why(error, self._etcd, keys)
-        if keys not in self._ill:
-            return  # it is well again; whatever was found is of the past
-        self._seen.add(symptom)
-        for finding in findings:
-            self._found(finding)
+    def _symptoms(self) -> dict[Symptom, tuple[GatewayError, KeyRange]]:
+        """Those of now, each with an error that shows it."""
+        symptoms = {}
+        for keys, errors in self._ill.items():
+            for error in errors.values():
+                said = explain(error, self._etcd, keys)
+                symptoms[said.code, said.subject] = error, keys
+        return symptoms
 
-    def _found(self, finding: Finding) -> None:
-        cause, now = (finding.code, finding.subject), self._clock()
-        self._causes[cause] = finding
-        if now - self._said.get(cause, -SAY_AGAIN) < SAY_AGAIN:
-            return
-        self._said[cause] = now
-        say = log.error if finding.code.startswith(_LASTING) else log.warning
-        say(
-            "etcd cannot be had",
-            code=finding.code,
-            subject=finding.subject,
-            seen=finding.seen,
-            means=finding.means,
-            cure=finding.cure,
-        )
+    def _causes(self, symptom: Symptom) -> tuple[Finding, ...]:
+        looked = self._looked.get(symptom)
+        return looked.causes if looked else ()
+
+    def _say(self, causes: list[Finding]) -> None:
+        now = self._clock()
+        self._said = {cause: at for cause, at in self._said.items() if now - at < SAY_AGAIN}
+        for cause in causes:
+            if now - self._said.setdefault((cause.code, cause.subject), -inf) < SAY_AGAIN:
+                continue
+            self._said[cause.code, cause.subject] = now
+            (log.error if cause.level == "error" else log.warning)(
+                "etcd cannot be had",
+                code=cause.code,
+                subject=cause.subject,
+                seen=cause.seen,
+                means=cause.means,
+                cure=cause.cure,
+            )

@@ -158,8 +158,8 @@ def _certificates(settings: Config, gateway: Gateway) -> Callable[[], Iterable[C
 
 def _findings(doctor: Doctor, reload: Reload, expiry: Expiry) -> tuple[Finding, ...]:
     causes = doctor.findings
-    known = {(cause.code, cause.subject) for cause in causes}
-    ends = (end for end in expiry.findings() if (end.code, end.subject) not in known)
+    known = {cause.code for cause in causes}
+    ends = (end for end in expiry.findings() if end.code not in known)
     return (*causes, *reload.findings(), *ends)
 
 

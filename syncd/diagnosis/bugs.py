@@ -27,6 +27,8 @@ SYNCHRONISED = "3.4.25 or 3.5.8"
 class Bug(NamedTuple):
     """A fault of some versions."""
 
+    issue: int
+    """The number of etcd's issue or pull request that tells most of it."""
     what: str
     mirror: str
     """What it does to a mirror, and what syncd does about it."""
@@ -47,6 +49,7 @@ _BUGS = (
     # #17529, a watch whose next revision is compacted before it is sent: #17610, #17612. #18089, compaction
     # removes a delete of its very revision: #18474, #18475. #19179, the same after a restart: #19249, #19251.
     Bug(
+        17529,
         "a watch that is behind when etcd compacts may miss events, deletes above all",
         "the mirror may keep an old value; syncd reads its stream at once, never begins one where etcd may "
         "have lost a delete, and compares the keys after each lost connection",
@@ -55,18 +58,21 @@ _BUGS = (
     # #15271, a member that gets a snapshot from the leader: #15515, #15520. #20221, the same for a watch
     # from a revision that the member does not have yet: #20290, #20291.
     Bug(
+        15271,
         "a watch may bring old events again after its member was cut off from the others",
         "syncd leaves such a stream and opens another one; nothing old is told to readers",
         ((3, 4, 38), (3, 5, 22)),
     ),
     # #20418: #21385, #21387 (a read while the leader changes), #21421, #21423 (a process that was paused).
     Bug(
+        20418,
         "a linearizable read may be stale when the leader changes, or a member was paused",
         "syncd takes such a read for a proof, so for that moment an age may be too low",
         ((3, 4, 42), (3, 5, 28)),
     ),
     # #13766, also #13514: #13908.
     Bug(
+        13766,
         "a crash under load can leave the members with different data",
         "the mirror is what the member has that syncd asks; another endpoint may give something else",
         ((3, 5, 3),),
@@ -74,6 +80,7 @@ _BUGS = (
     ),
     # #14685: #14733.
     Bug(
+        14685,
         "a crash while etcd defragments can leave the members with different revisions",
         "the mirror is what the member has that syncd asks; another one may seem to lag, or to be wiped",
         ((3, 5, 6),),
@@ -81,12 +88,14 @@ _BUGS = (
     ),
     # #20653, #20659.
     Bug(
+        20653,
         "a member that defragments while it gets a snapshot from the leader may corrupt its data",
         "the mirror is what the member has that syncd asks",
         ((3, 4, 38), (3, 5, 23)),
     ),
     # #11613.
     Bug(
+        11613,
         "defragmenting may corrupt a member's data",
         "the mirror is what the member has that syncd asks",
         ((3, 3, 19), (3, 4, 4)),
@@ -94,6 +103,7 @@ _BUGS = (
     ),
     # #11651: #11652.
     Bug(
+        11651,
         "with authentication, a restart can leave the members with different data",
         "the mirror is what the member has that syncd asks",
         ((3, 3, 21), (3, 4, 8)),
@@ -102,6 +112,7 @@ _BUGS = (
     # #14355, what users may do is not loaded at the start: #14409, #14410. #14571, nor from a snapshot, and
     # then what is written is refused by that member alone: #14648, #14649.
     Bug(
+        14355,
         "with authentication, a member that was restarted or got a snapshot may refuse its users everything",
         "syncd believes a refusal, and serves what it has as stale until users or roles are changed",
         ((3, 4, 22), (3, 5, 6)),
@@ -109,12 +120,14 @@ _BUGS = (
     # #14370, a lone member answers before the write is on its disk: #14423, #14424. #17780, a crash in a
     # compaction of the newest revision: #17864, #17865.
     Bug(
+        14370,
         "after a crash, etcd may be back at an earlier revision",
         "syncd notices, reads the range anew and announces another epoch to its readers",
         ((3, 4, 32), (3, 5, 14)),
     ),
     # #13429: #14254, #14884. Seen: 3.3.25 and 3.5.1 refuse them, 3.4.23, 3.5.16 and 3.5.30 do not.
     Bug(
+        13429,
         "while etcd has the alarm NOSPACE, it refuses also transactions that only read",
         "after a lost connection syncd cannot compare what it holds; the range is stale until the alarm is "
         "disarmed",
@@ -123,6 +136,7 @@ _BUGS = (
     ),
     # #13541.
     Bug(
+        13541,
         "etcd may crash while it sends a watch events of the past",
         "syncd goes on with another endpoint",
         ((3, 5, 2),),
@@ -130,6 +144,7 @@ _BUGS = (
     ),
     # #11817, cherry-picked as #11855 and #11856.
     Bug(
+        11817,
         "a member that gets a snapshot from the leader may lock up",
         "syncd notices that it is silent, and goes on with another endpoint",
         ((3, 3, 21), (3, 4, 8)),
@@ -137,6 +152,7 @@ _BUGS = (
     ),
     # #11826, #14077; #8238 had lifted the limit only without TLS: #14219, #14251.
     Bug(
+        11826,
         "with TLS, the gateway has room for some 250 watches and calls of all its clients; more of them hang",
         "syncd needs one stream for each range, and spreads over the endpoints; many daemons may be too many",
         ((3, 4, 20), (3, 5, 5)),
@@ -144,6 +160,7 @@ _BUGS = (
     ),
     # #15402: #15452.
     Bug(
+        15402,
         "with TLS, heavy reads through a gateway keep all its watches waiting",
         "changes may come late, and a range may be stale for as long",
         ((3, 5, 8),),
@@ -151,12 +168,14 @@ _BUGS = (
     ),
     # #18704: #18784, #18785.
     Bug(
+        18704,
         "watches that end may leave memory behind in etcd",
         "each lost or reopened stream can add to it",
         ((3, 4, 35), (3, 5, 17)),
     ),
     # CHANGELOG-3.3: `fragment` (#9291) and progress requests (#9869) came late to 3.3.
     Bug(
+        9291,
         "a watch can neither be answered in fragments nor be asked for its progress",
         "a catch-up of more than 4 MiB never succeeds, and a quiet range cannot be proved current cheaply",
         ((3, 3, 14),),
@@ -193,7 +212,7 @@ def version_findings(url: str, version: str) -> list[Finding]:
                 found(
                     "etcd.known_bug",
                     url,
-                    f"{seen}: {bug.what}",
+                    f"etcd #{bug.issue}: {bug.what}",
                     f"upgrade etcd to {release} or later",
                     means=bug.mirror,
                 )

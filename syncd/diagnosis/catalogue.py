@@ -44,10 +44,11 @@ CATALOGUE: dict[str, Entry] = {
     "tls.server_demands_tls": Entry("error", "the endpoint is http, but etcd speaks TLS there"),
     "tls.handshake_failed": Entry("error", "there is no TLS between syncd and what answers there"),
     "tls.version_too_old": Entry("error", "what answers there speaks no TLS 1.2, the oldest that is safe"),
-    "tls.server_cert_untrusted": Entry("error", "etcd's certificate is not from the CA that is configured"),
+    "tls.server_cert_untrusted": Entry("error", "etcd's certificate is not from a CA that syncd trusts"),
     "tls.server_cert_expired": Entry("error", "etcd's certificate is no longer valid"),
     "tls.server_cert_not_yet_valid": Entry("error", "etcd's certificate is not valid yet; is a clock wrong?"),
     "tls.server_cert_wrong_name": Entry("error", "etcd's certificate is for other names than the endpoint's"),
+    "tls.server_cert_no_server_auth": Entry("error", "etcd's certificate is not one for servers"),
     "tls.server_cert_expires": Entry("warning", "after that, nobody will trust etcd"),
     "tls.server_cert_no_client_auth": Entry(
         "error",
@@ -56,8 +57,13 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "tls.server_cert_untrusted_by_etcd": Entry(
         "error",
-        "etcd's gateway shows etcd's own certificate to etcd, as a client; it does not come from the CA "
-        "in etcd's --trusted-ca-file, and --client-cert-auth refuses it",
+        "etcd's gateway shows a certificate to etcd, as a client: etcd's own, or that of --client-cert-file; "
+        "it does not come from the CA in etcd's --trusted-ca-file, and --client-cert-auth refuses it",
+    ),
+    "tls.gateway_cert_expired": Entry(
+        "error",
+        "etcd's gateway shows a certificate to etcd, as a client: that of --client-cert-file, or etcd's own; "
+        "it has expired or is not valid yet, and --client-cert-auth refuses it",
     ),
     "tls.ca_expired": Entry("error", "the CA's own certificate is no longer valid, nor what it signed"),
     "tls.ca_expires": Entry("warning", "after that, nothing is trusted that it signed"),
@@ -72,13 +78,16 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "tls.client_cert_untrusted": Entry("error", "syncd's certificate is from a CA that etcd does not trust"),
     "tls.client_cert_refused": Entry("error", "etcd refuses syncd's certificate and does not say why"),
+    "tls.renewal_refused": Entry(
+        "warning", "with the certificates in the files, etcd would not let syncd in; those in use stay in use"
+    ),
     "tls.client_cert_expires": Entry("warning", "after that, etcd will not let syncd in"),
     # The gateway
     "gateway.ok": Entry("ok"),
     "gateway.missing": Entry("error", "what answers there is no etcd gateway"),
-    "gateway.wrong_prefix": Entry("error", "etcd's gateway is there, but not at etcd.api_prefix"),
+    "gateway.wrong_prefix": Entry("error", "no etcd gateway answers at etcd.api_prefix; another path may be right"),
     "gateway.malformed": Entry("error", "what answers there does not speak as etcd's gateway does"),
-    "gateway.unavailable": Entry("error", "the gateway is there, but etcd behind it cannot answer"),
+    "gateway.unavailable": Entry("error", "etcd's gateway, or a proxy, answers there, but etcd behind it does not"),
     "gateway.timeout": Entry("error", "there is a connection, but no answer: etcd hangs or is overloaded"),
     "gateway.cut": Entry("error", "the connection is made, and then cut"),
     "gateway.message_limit": Entry(
@@ -139,6 +148,7 @@ CATALOGUE: dict[str, Entry] = {
     "cache.unwritable": Entry("warning", "the daemon could keep no copy on disk there"),
     # The check itself
     "check.skipped": Entry("note", "it could not be looked at; mend first what stands above"),
+    "check.failed": Entry("error", "this is a fault of syncd; the rest was looked at"),
     "check.timeout": Entry("error", "it took too long to be looked at"),
 }
 

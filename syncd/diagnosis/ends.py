@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
+
 from syncd.config.files import in_shell
 from syncd.diagnosis.catalogue import found
 from syncd.findings import Finding
@@ -42,15 +44,19 @@ _EXPIRED = {
 
 
 def end_finding(certificate: Certificate, left: float) -> Finding:
-    """What to say of a certificate that has `left` seconds, less than none once it has ended."""
+    """What to say of a certificate that has `left` seconds, less than none once it has ended.
+
+    No more than a warning: whether it is in the way, connections tell.
+    """
     end = f"in {_span(left)}" if left >= 0 else f"{_span(-left)} ago"
     verb = "expires" if left >= 0 else "expired"
-    return found(
+    finding = found(
         (_EXPIRES if left >= 0 else _EXPIRED)[certificate.role],
         certificate.source,
         f"the certificate of {certificate.subject} {verb} {end}, at {moment(certificate)}",
         _cure(certificate),
     )
+    return msgspec.structs.replace(finding, level="warning")
 
 
 def _cure(certificate: Certificate) -> str:

@@ -9,8 +9,6 @@ import re
 import socket
 import threading
 from contextlib import closing, suppress
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from syncd.config import TLS
@@ -41,16 +39,16 @@ async def look(url: str, tls: TLS) -> Sight:
     except Unreachable as error:
         return Sight(url, addresses, error=error)
     took = asyncio.get_running_loop().time() - began
-    head, handshake = b"", None
+    answer, handshake = b"", None
     if parts.scheme == "https":
         handshake = await _handshake(connected, port, tls.server_name or host, tls)
-        head = handshake.answer
+        answer = handshake.answer
     if not (handshake and handshake.chain):
-        head = await _plain(connected, port)
-        if not (head or handshake):
+        answer = await _plain(connected, port)
+        if not (answer or handshake):
             handshake = await _handshake(connected, port, host, TLS())
-    plain = bool(head) and not (handshake and handshake.chain)
-    return Sight(url, addresses, connected, took, plain=plain, handshake=handshake, date=_date(head))
+    plain = bool(answer) and not (handshake and handshake.chain)
+    return Sight(url, addresses, connected, took, plain=plain, handshake=handshake, answer=answer)
 
 
 async def _handshake(address: str, port: int, name: str, tls: TLS) -> Handshake:
@@ -112,26 +110,19 @@ async def _first_that_connects(url: str, addresses: tuple[str, ...], port: int) 
 
 
 async def _plain(address: str, port: int) -> bytes:
-    """The head of an answer in HTTP; empty when there is none."""
-    head = b""
+    """The begin of an answer in HTTP; empty when there is none."""
+    answer = b""
     with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(address, port, limit=LONGEST_HEAD)
             with closing(writer):
                 writer.write(_request(address))
-                head = await reader.readuntil(b"\r\n\r\n")
+                answer = await reader.readuntil(b"\r\n\r\n")
+                answer += await reader.read(LONGEST_HEAD)
     # Go's server answers 400 to plain HTTP on a port for TLS; etcd's cuts the connection.
-    return head if re.match(rb"HTTP/1\.[01] (?!400)", head) else b""
+    return answer if re.match(rb"HTTP/1\.[01] (?!400)", answer) else b""
 
 
 def _request(host: str) -> bytes:
     name = f"[{host}]" if ":" in host else host
     return f"GET /version HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
-
-
-def _date(head: bytes) -> datetime | None:
-    """The server's clock, from the head of its answer."""
-    found = re.search(rb"(?i)\r\ndate: ([^\r]*)", head)
-    with suppress(ValueError):
-        return parsedate_to_datetime(found[1].decode("ascii", "replace")) if found else None
-    return None

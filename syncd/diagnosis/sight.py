@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from cryptography import x509
 
@@ -59,10 +62,26 @@ class Sight:
     plain: bool = False
     """Whether it answers in HTTP without TLS."""
     handshake: Handshake | None = None
-    date: datetime | None = None
-    """The endpoint's clock, as its answer tells."""
+    answer: bytes = b""
+    """The begin of its answer to a question for the version."""
 
     @property
     def secure(self) -> bool:
         """Whether the endpoint is https."""
         return self.url.startswith("https:")
+
+    @property
+    def version(self) -> str:
+        """etcd's, as it tells; empty when it does not."""
+        found = re.search(rb'"etcdserver": ?"(\d[\w.+-]{1,50})"', self.answer)
+        return found[1].decode() if found else ""
+
+    @property
+    def date(self) -> datetime | None:
+        """The endpoint's clock, as its answer tells."""
+        found = re.search(rb"(?i)\r\ndate: ([^\r]*)", self.answer)
+        if found:
+            with suppress(ValueError):
+                date = parsedate_to_datetime(found[1].decode("ascii", "replace"))
+                return date if date.tzinfo else date.replace(tzinfo=UTC)  # what has no zone is UTC
+        return None

@@ -115,7 +115,7 @@ def test_an_etcd_that_does_not_run(tmp_path: Path) -> None:
     text = done.stdout.decode()
     assert re.search(rf"^{url}\n  error    tcp.refused ", text, re.MULTILINE)
     assert "             > start etcd, or correct the port" in text
-    assert text.endswith("\n\n1 error: syncd cannot work like this\n")
+    assert text.endswith("\n\n1 error (tcp.refused): syncd cannot work like this\n")
     assert report["ok"] is False
     assert not {"gateway.ok", "etcd.ok", "range.ok"} & set(codes(report))
 
@@ -162,7 +162,7 @@ def test_a_bad_configuration_ends_with_2(tmp_path: Path) -> None:
     text = done.stdout.decode()
     assert f"{file}:2: etcd.endpoint\n  error    config.invalid  " in text
     assert f"\n                 ls -l {tmp_path}\n" in text
-    assert text.endswith("\n\n3 errors: syncd cannot work like this\n")
+    assert text.endswith("\n\n3 errors (config.invalid, file.missing): syncd cannot work like this\n")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ def test_what_is_nearer_comes_first() -> None:
         ("auth.ok", NEAR),
         ("tcp.refused", FAR),
         ("check.skipped", FAR),
-        ("etcd.known_bug", "etcd 3.5.16"),
         ("etcd.alarm", "https://no-endpoint:2379"),
         ("etcd.members_not_configured", "etcd.endpoints"),
         ("range.ok", f"{NEAR} /b/"),
@@ -47,6 +46,7 @@ def test_what_is_nearer_comes_first() -> None:
         ("range.ok", f"{FAR} /b/"),
         ("range.empty", "/a/"),
         ("range.ok", f"{NEAR} (all keys)"),
+        ("etcd.known_bug", "etcd 3.5.16"),
     ]
     findings = [found(code, subject, "seen") for code, subject in expected]
     for seed in range(5):
@@ -122,10 +122,10 @@ def test_every_level_has_its_mark() -> None:
     [
         (["tcp.ok", "tls.off"], "all is well"),
         (["tcp.ok", "clock.differs"], "1 warning: syncd works; mind what is said above"),
-        (["tcp.refused"], "1 error: syncd cannot work like this"),
+        (["tcp.refused"], "1 error (tcp.refused): syncd cannot work like this"),
         (
             ["tcp.refused", "tcp.timeout", "clock.differs"],
-            "2 errors, 1 warning: syncd cannot work like this",
+            "2 errors, 1 warning (tcp.refused, tcp.timeout): syncd cannot work like this",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_one_that_expires_while_running(tmp_path: Path) -> None:
     with showing(authority, shown) as etcd, mirroring(etcd, authority, own) as daemon:
         daemon.wait_for_log("certificate has expired")
         [finding] = daemon.status()["etcd"]["findings"]
-        assert (finding["code"], finding["level"]) == ("tls.client_cert_expired", "error")
+        assert (finding["code"], finding["level"]) == ("tls.client_cert_expired", "warning")
         assert finding["subject"] == str(own.certificate)
         daemon.wait_for("live")  # this etcd does not ask for it
         [line] = daemon.log("certificate has expired")

@@ -95,7 +95,7 @@ def test_each_range_that_may_not_be_read(new_etcd: Etcd, tmp_path: Path) -> None
         daemon.assert_no_traceback()
 
 
-def test_an_outage_that_may_end_by_itself_is_a_warning(new_etcd: Etcd) -> None:
+def test_an_outage_is_told_once(new_etcd: Etcd) -> None:
     """One look, one line; and when it comes again soon, the log does not repeat it, but the status does."""
     with Daemon(new_etcd.endpoint) as daemon:
         daemon.wait_for("live")
@@ -106,4 +106,4 @@ def test_an_outage_that_may_end_by_itself_is_a_warning(new_etcd: Etcd) -> None:
             daemon.wait_for("live")
             assert codes(daemon) == []
         [line] = daemon.log(CAUSE)
-        assert (line["code"], line["level"]) == ("tcp.refused", "warning")
+        assert (line["code"], line["level"]) == ("tcp.refused", "error")

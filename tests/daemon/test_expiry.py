@@ -147,7 +147,7 @@ def test_status_has_every_certificate() -> None:
     ],
 )
 def test_findings(role: CertificateRole, source: str, code: str, command: str) -> None:
-    """None until there are 30 days left; then a warning, at the end an error; each with its command."""
+    """None until there are 30 days left; then a warning, also at the end; each with its command."""
     bench = Bench(certificate(role, source))
     bench.left = 30 * DAY
     assert bench.expiry.findings() == ()
@@ -155,7 +155,7 @@ def test_findings(role: CertificateRole, source: str, code: str, command: str) -
         (30 * DAY - 1, "expires", "warning", "expires in 29 days"),
         (47 * HOUR, "expires", "warning", "expires in 47 hours"),
         (119, "expires", "warning", "expires in 119 seconds"),
-        (-120, "expired", "error", "expired 2 minutes ago"),
+        (-120, "expired", "warning", "expired 2 minutes ago"),
     ):
         bench.left = left
         [finding] = bench.expiry.findings()
