@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from syncd import config
 from syncd.config import Config, ConfigError
-from syncd.config.files import close_to_others
+from syncd.config.files import close_to_others, in_shell
 from syncd.daemon import logs
 from syncd.diagnosis.catalogue import found
-from syncd.diagnosis.explain import explain
 from syncd.findings import Finding
 from syncd.gateway.errors import FileUnusable
 from syncd.gateway.rotation import STAYS, Rotation
@@ -50,8 +48,8 @@ class Reload:
             if isinstance(error, FileUnusable):
                 yield found(error.code, str(error.path), error.message, error.cure, means=STAYS)
             else:
-                finding = explain(error, self._settings.etcd)
-                yield msgspec.structs.replace(finding, means=f"{finding.means}; {STAYS}")
+                cure = f"what is wrong with them is told by\n  syncd check -c {in_shell(self._path)}"
+                yield found("tls.renewal_refused", error.endpoint, error.message, cure)
         for path, mode in self._rotation.exposed.items():
             yield found("file.readable_by_others", str(path), f"its mode is {mode}", close_to_others(path))
 
