@@ -20,6 +20,9 @@ WARN_DAYS = (30, 7, 1)
 WARN_SECONDS = 2.0
 """Between two looks at what is known: new files and new connections bring new certificates."""
 
+REMEMBERED = 1000
+"""Certificates of which is remembered what the log was told."""
+
 LOOK_AGAIN_SECONDS = 60.0, 3600.0
 """Between connections that are made to see etcd's certificate of now, as others may last for months: at least
 and at most; in between, half of the time that those seen have left."""
@@ -49,16 +52,17 @@ class Expiry:
 
     def warn(self) -> None:
         """Log what ends soon: each certificate once for each of WARN_DAYS, and once when it has ended."""
-        said = {}
         for each in self._known():
             left = self._left(each)
             days = min((days for days in (*WARN_DAYS, 0) if left < days * DAY), default=inf)
             key = each.source, each.fingerprint
-            before = self._said.get(key, inf)
+            before = self._said.pop(key, inf)
             if days < before:
                 _log(each, left)
-            said[key] = min(days, before)
-        self._said = said
+            self._said[key] = min(days, before)
+        # Not only those of now: behind one URL there may be several members, which show theirs in turn.
+        for forgotten in list(self._said)[:-REMEMBERED]:
+            del self._said[forgotten]
 
     def _left(self, certificate: Certificate) -> float:
         return certificate.not_after.timestamp() - self._clock()

@@ -107,6 +107,18 @@ def test_a_renewed_one_begins_anew() -> None:
     assert line["source"] == "https://a:1"
 
 
+def test_members_behind_one_url_show_theirs_in_turn() -> None:
+    """Each is warned about once, however often it takes the other one's place."""
+    one, two = certificate(), certificate()._replace(fingerprint=b"another")
+    bench = Bench()
+    told = []
+    for _ in range(5):
+        for shown in (one, two):
+            bench.certificates = (shown,)
+            told += bench.warned(2.5 * DAY)
+    assert len(told) == 2
+
+
 def test_a_clock_that_is_put_back_repeats_nothing() -> None:
     """What was said remains said; what comes next is said when it comes."""
     bench = Bench(certificate())
