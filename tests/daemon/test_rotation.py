@@ -174,9 +174,10 @@ def test_sighup_takes_what_etcd_accepts(etcd: Etcd, authority: Authority, tmp_pa
         assert line["taken"] == ["password", "log"]
         [refused] = daemon.log("certificates refused")
         assert refused["level"] == "error"
-        told = findings(daemon)["tls.client_cert_refused"]
-        assert (told["level"], told["subject"]) == ("error", etcd.endpoint)
-        assert "what was in use stays in use" in told["means"]
+        told = findings(daemon)["tls.renewal_refused"]
+        assert (told["level"], told["subject"]) == ("warning", etcd.endpoint)
+        assert "those in use stay in use" in told["means"]
+        assert f"syncd check -c {daemon.config}" in told["cure"]
         daemon.wait_for_revision(etcd.put("/a", "1")).wait_for("live")
         authority.issue("client")
         daemon.signal(SIGHUP)
