@@ -19,7 +19,8 @@ import msgspec
 import structlog
 
 from syncd.cli import exits
-from syncd.cli.findings import SYMBOLS, WORDS, in_order, lines, summary
+from syncd.cli.findings import SYMBOLS, WORDS, lines, summary
+from syncd.cli.order import in_order
 from syncd.cli.terminal import Output, visible
 from syncd.config import Config, ConfigError, Mistake, load
 from syncd.config.files import user_name

@@ -1,4 +1,4 @@
-"""How findings are printed: in the order in which they are mended, for people and for programs."""
+"""How findings are laid out for people."""
 
 from __future__ import annotations
 
@@ -7,58 +7,39 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Protocol
 
 from syncd.cli.terminal import visible
-from syncd.config import Config
-from syncd.diagnosis.catalogue import CATALOGUE
-from syncd.findings import Finding, Level
 
 WIDTH = 100
 """Columns that sentences fill at most, since wider ones are hard to read."""
 
-WORDS: Mapping[Level, str] = {"ok": "ok     ", "note": "note   ", "warning": "warning", "error": "error  "}
-SYMBOLS: Mapping[Level, str] = {"ok": "✓", "note": "·", "warning": "!", "error": "✗"}
-STYLES: Mapping[Level, str] = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
-
-HERE = ("config.", "file.", "tls.", "socket.", "cache.")
-"""Codes of what is on this host, unless an endpoint or a range is their subject."""
-
-COMMON = "etcd.endpoints"
-"""The subject of what is to be said of all endpoints; beside it stand versions of etcd, and other members."""
+WORDS: Mapping[str, str] = {"ok": "ok     ", "note": "note   ", "warning": "warning", "error": "error  "}
+SYMBOLS: Mapping[str, str] = {"ok": "✓", "note": "·", "warning": "!", "error": "✗"}
+STYLES: Mapping[str, str] = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "bold red"}
 
 Line = tuple[tuple[str, str], ...]
 """Pieces of text, each with its style."""
 
 
-def in_order(findings: Iterable[Finding], config: Config) -> list[Finding]:
-    """First this host with its files, then each endpoint, what they have in common, each range, and versions.
+class Shown(Protocol):
+    """A finding, the check's own or as the daemon's status tells it."""
 
-    Of each subject, what is nearer to this host comes first.
-    """
-    findings = list(findings)
-    near = {code: index for index, code in enumerate(CATALOGUE)}
-    nearest: dict[str, int] = {}
-    for finding in findings:
-        nearest[finding.subject] = min(near[finding.code], nearest.get(finding.subject, len(near)))
-    endpoints = config.etcd.endpoints
-    subjects = [*endpoints, COMMON]
-    for name in (keys.name or "(all keys)" for keys in config.ranges):
-        subjects += [name, *(f"{url} {name}" for url in endpoints)]
-    places = {subject: index for index, subject in enumerate(subjects)}
-
-    def place(finding: Finding) -> tuple[int, int, str, int]:
-        subject = finding.subject
-        other = -1 if finding.code.startswith(HERE) else places[COMMON]
-        if subject.startswith("etcd "):  # a version: its faults are many, and must not bury the rest
-            other = len(places)
-        return places.get(subject, other), nearest[subject], subject, near[finding.code]
-
-    return sorted(findings, key=place)
+    @property
+    def code(self) -> str: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def seen(self) -> str: ...
+    @property
+    def means(self) -> str: ...
+    @property
+    def cure(self) -> str: ...
 
 
-def lines(
-    findings: Iterable[Finding], marks: Mapping[Level, str], width: int | None = None
-) -> Iterator[Line]:
+def lines(findings: Iterable[Shown], marks: Mapping[str, str], width: int | None = None) -> Iterator[Line]:
     """Lay out findings, a paragraph for each subject, safe on any terminal.
 
     `width` is that of the terminal; without one, what was seen stays on one line, whatever its length.
@@ -69,7 +50,7 @@ def lines(
         yield ((visible(subject), "bold"),)
         for one in group:
             style = STYLES[one.level]
-            head = f"  {marks[one.level]}  {one.code:<14}"
+            head = f"  {marks[one.level]}  {visible(one.code):<14}"
             seen = visible(one.seen)
             first, *rest = (
                 _wrapped(seen, columns, f"{head}  ", indent) if width and seen else [f"{head}  {seen}"]
@@ -105,7 +86,7 @@ def _wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
     )
 
 
-def summary(findings: Sequence[Finding]) -> tuple[str, str]:
+def summary(findings: Sequence[Shown]) -> tuple[str, str]:
     """All in one line, and its style."""
     count = Counter(finding.level for finding in findings)
     told = ", ".join(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from syncd.cli.figures import duration, number, size
+from syncd.cli.findings import SYMBOLS, WORDS, Line, lines
 from syncd.cli.terminal import Output, visible
 from syncd.client import Client, RangeStatus, Status
 from syncd.client import query as queries
@@ -11,9 +14,6 @@ from syncd.client.status import Certificate, decode_status
 _COLUMNS = ("RANGE", "STATE", "AGE", "REVISION", "KEYS", "SIZE", "ENDPOINT")
 _NUMBERS = {"AGE", "REVISION", "KEYS", "SIZE"}
 _COLOURS = {"live": "green", "warm": "yellow", "stale": "red", "cold": "magenta"}
-_LEVELS = {"warning": "yellow", "error": "red"}
-"""The findings that are told, and their colours; what is only worth knowing is for `syncd check`."""
-
 _EXPIRES_SOON = 30 * 86400
 """Seconds that a certificate has left when a person should see it."""
 
@@ -39,7 +39,7 @@ def plain(found: Status) -> list[str]:
     """Return the status as lines; the columns are aligned and at least two spaces apart."""
     rows = [_COLUMNS, *(_cells(one) for one in found.ranges)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    lines = [
+    table = [
         "  ".join(
             cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
             for name, cell, width in zip(_COLUMNS, row, widths, strict=True)
@@ -50,9 +50,9 @@ def plain(found: Status) -> list[str]:
         *_head(found),
         *(line for line, _ in _certificates(found)),
         "",
-        *lines,
+        *table,
         *(f"{_name(one)}: {note}" for one in found.ranges for note in _notes(one)),
-        *(line for line, _ in _findings(found)),
+        *("".join(text for text, _ in line) for line in _findings(found, WORDS)),
     ]
 
 
@@ -90,15 +90,12 @@ def _certificate(one: Certificate) -> _Line:
     return f"certificate {who}: {when}, at {visible(one.not_after)}", colour
 
 
-def _findings(found: Status) -> list[_Line]:
-    lines = []
-    for one in found.etcd.findings:
-        if one.level in _LEVELS:
-            colour = _LEVELS[one.level]
-            what = f"{one.level} {visible(one.code)}, {visible(one.subject)}: {visible(one.seen)}"
-            cure = [visible(line) for line in f"cure: {one.cure}".splitlines()] if one.cure else []
-            lines += [(what, colour), *((f"  {line}", "") for line in cure)]
-    return lines
+def _findings(found: Status, marks: Mapping[str, str], width: int | None = None) -> Iterator[Line]:
+    """What is not well on the way to etcd; what is only worth knowing is for `syncd check`."""
+    told = [one for one in found.etcd.findings if one.level in ("warning", "error")]
+    if told:
+        yield ()
+        yield from lines(told, marks, width)
 
 
 def _attempts(failed: int) -> str:
@@ -159,5 +156,5 @@ def _print_table(found: Status) -> None:
             console.print(Text(f"{_name(one)}: {note}", "yellow"), soft_wrap=True)
         if one.syncing is not None and one.syncing.count:
             console.print(ProgressBar(one.syncing.count, one.syncing.keys, width=40))
-    for line, colour in _findings(found):
-        console.print(Text(line, colour), soft_wrap=True)
+    for pieces in _findings(found, WORDS if console.options.ascii_only else SYMBOLS, console.width):
+        console.print(Text.assemble(*pieces), soft_wrap=True)

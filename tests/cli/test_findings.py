@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from syncd.cli.findings import SYMBOLS, WORDS, in_order, lines, summary
+from syncd.cli.findings import SYMBOLS, WORDS, lines, summary
+from syncd.cli.order import in_order
 from syncd.config import Config, Etcd
 from syncd.diagnosis.catalogue import found
 from syncd.findings import Finding

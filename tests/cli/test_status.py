@@ -66,7 +66,7 @@ ETCD: dict[str, Any] = {
             "level": "warning",
             "subject": "/etc/syncd/own.pem",
             "seen": "6 days\tleft",
-            "means": "not told here",
+            "means": "because it ends",
             "cure": "renew it:\n  openssl req\n  ca\x1b[2J",
         },
         {
@@ -128,12 +128,17 @@ def test_an_endpoint_in_quarantine_says_why_and_for_how_long() -> None:
 def test_findings_are_told_with_their_cures() -> None:
     """Warnings and errors come last; a cure begins a line, and its commands have lines of their own."""
     found = plain(decode_status(json.dumps({**STATUS, "etcd": {"findings": ETCD["findings"]}}).encode()))
-    assert found[-5:] == [
-        "warning tls.client_cert_expires, /etc/syncd/own.pem: 6 days\\x09left",
-        "  cure: renew it:",
-        "    openssl req",
-        "    ca\\x1b[2J",
-        "error auth.wrong_password, https://a:2379: etcd refuses it",
+    assert found[found.index("/etc/syncd/own.pem") :] == [
+        "/etc/syncd/own.pem",
+        "  warning  tls.client_cert_expires  6 days\\x09left",
+        "             because it ends",
+        "             > renew it:",
+        "                 openssl req",
+        "                 ca\\x1b[2J",
+        "",
+        "https://a:2379",
+        "  error    auth.wrong_password  etcd refuses it",
+        "",
     ]
     assert not any("tls.o" in line for line in found)
 
@@ -160,9 +165,9 @@ def test_what_is_wrong_is_coloured_on_a_terminal(tmp_path: Path) -> None:
     with FakeDaemon(tmp_path / "sock", [whole(body)]):
         code, shown = on_terminal("status", socket=tmp_path / "sock")
     assert code == 0
-    assert "\x1b[33mwarning tls.client_cert_expires, " in shown
-    assert "\x1b[31merror auth.wrong_password, " in shown
+    assert "\x1b[33m  !  tls.client_cert_expires" in shown
+    assert "\x1b[1;31m  ✗  auth.wrong_password" in shown
     assert "\x1b[33mcertificate host-1\\x1b, client, " in shown
     assert "\x1b[31mcertificate etcd-a, server, " in shown
     assert "\ncertificate our CA, ca, " in shown
-    assert f"\n    {long}\n" in shown
+    assert f"  {long}\x1b[0m\n" in shown
