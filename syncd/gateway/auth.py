@@ -65,6 +65,7 @@ class _Held:
     """The request under way."""
     vain: _Vain | None = None
     forgotten: float = -inf
+    doubted: float = -inf
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -126,6 +127,18 @@ class Tokens:
         if held.token is None or now - held.forgotten < FORGET_PAUSE:
             return False
         held.forgotten = now
+        self._let_go(held, REFUSED, why)
+        return True
+
+    def doubt(self, url: str, why: str) -> bool:
+        """The endpoint at `url` closes connections instead of answering; else as `forget`.
+
+        This has a pause of its own: `gone` ends that of silence, and a connection that was closed is gone.
+        """
+        held, now = self._held[url], self._clock()
+        if held.token is None or now - held.doubted < FORGET_PAUSE:
+            return False
+        held.doubted = now
         self._let_go(held, REFUSED, why)
         return True
 

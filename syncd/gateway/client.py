@@ -287,7 +287,7 @@ class Gateway:
             except Dropped as error:
                 # An idle connection, or one that was cut, is cured by another one. What still is no answer
                 # then may be about the token.
-                if not token or (dropped and not self._tokens.forget(url, error.message)):
+                if not token or (dropped and not self._tokens.doubt(url, error.message)):
                     raise
                 dropped = True
 
@@ -309,7 +309,7 @@ class Gateway:
     def _blame(self, endpoint: Endpoint, error: GatewayError, began: float) -> None:
         if isinstance(error, NoAnswer):
             self._tokens.forget(endpoint.url, error.message)
-        elif isinstance(error, Unreachable) and not isinstance(error, Dropped):
+        elif isinstance(error, Unreachable):
             self._tokens.gone(endpoint.url)
         elif isinstance(error, CredentialsUnusable):
             self.rotation.hurry()

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from syncd.gateway import Gateway
-from syncd.gateway.errors import Dropped
+from syncd.gateway.errors import Dropped, NoAnswer
 from syncd.keyrange import prefix_range
 from tests.gateway.conftest import Connect
-from tests.gateway.fake import HEADER, Fake, answer, fake_gateway
+from tests.gateway.fake import HEADER, Fake, answer, fake_gateway, silence
 
 KEYS = prefix_range(b"/a/")
 AUTHENTICATE, RANGE = "/v3/auth/authenticate", "/v3/kv/range"
@@ -111,3 +111,27 @@ async def test_without_a_user_it_is_a_failure_like_others(connect: Connect) -> N
         await fails(gateway)
         assert reads(fake) == 1
         assert gateway.endpoints.current.failures == 1
+
+
+async def test_what_was_cut_and_is_silent_then_may_have_begun_anew(connect: Connect, password: Path) -> None:
+    """Its token is let go again, however short a while ago that was done: such an etcd waits for ever."""
+    async with fake_gateway() as fake:
+        strict = Strict(fake)
+        gateway = connect(fake.url, request=0.1, user="any", password_file=password)
+
+        async def cut(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+            """Close the connection."""
+
+        tokens = []
+        for _ in range(3):
+            fake.answers[RANGE] = answer({"header": HEADER})
+            await gateway.revision(KEYS)
+            tokens.append(strict.given)
+            fake.answers[RANGE] = cut
+            with pytest.raises(Dropped):
+                await gateway.revision(KEYS)
+            fake.answers[RANGE] = silence
+            with pytest.raises(NoAnswer):
+                await gateway.revision(KEYS)
+        # The first time, it was also asked whether the token is to blame for the cut.
+        assert tokens == [1, 3, 4]
