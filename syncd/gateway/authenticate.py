@@ -9,6 +9,7 @@ from syncd.config import Etcd
 from syncd.gateway.credentials import Credentials
 from syncd.gateway.endpoints import Endpoints
 from syncd.gateway.errors import (
+    TEXT_LIMIT,
     CommonNameRefused,
     EtcdError,
     MalformedAnswer,
@@ -22,7 +23,8 @@ from syncd.gateway.transport import Reply, Transport
 
 PATH = "/auth/authenticate"
 
-UNSAID = b"(not repeated here, as the password may be in it)"
+UNSAID = "(not repeated here, as the password may be in it)"
+"""Instead of what was answered."""
 
 _auth = msgspec.json.Decoder(AuthAnswer, strict=False)
 
@@ -59,11 +61,17 @@ class Authenticate:
 
     def _refused(self, url: str, path: str, reply: Reply, password: str) -> Token:
         error = unary_error(url, path, reply.status, reply.body)
-        if isinstance(error, EtcdError) and "authentication is not enabled" in error.message:
-            return NO_TOKEN
-        if isinstance(error, EtcdError) and "authentication failed" in error.message:
-            raise WrongPassword(url, f"etcd refuses the password of user {self._user!r}") from error
-        if not isinstance(error, (EtcdError, CommonNameRefused)) or password in error.message:
+        said = error.message if isinstance(error, EtcdError) else ""
+        if not isinstance(error, (EtcdError, CommonNameRefused)):
             # Not etcd's words. Whose they are, may repeat what was sent to them.
-            error = unary_error(url, path, reply.status, UNSAID)
+            error = unary_error(url, path, reply.status, UNSAID.encode())
+        elif (password and password in error.message) or len(reply.body) > TEXT_LIMIT:
+            # By chance, repeated, or perhaps cut off in the middle of it. A hole in words that everybody
+            # knows would tell the password, too.
+            error.message = f"{UNSAID} (code {error.code})" if isinstance(error, EtcdError) else UNSAID
+            error.args = (f"{url}: {error.message}",)
+        if "authentication is not enabled" in said:
+            return NO_TOKEN
+        if "authentication failed" in said:
+            raise WrongPassword(url, f"etcd refuses the password of user {self._user!r}") from error
         raise error

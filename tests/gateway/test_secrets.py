@@ -271,7 +271,8 @@ async def test_an_etcd_that_repeats_the_password(
     fake, url = repeating
     fake.page = b'{"code":2,"message":' + json.dumps(f"what is {SECRET}?").encode() + b"}"
     gateway = connect(url, user="reader", password_file=password)
-    await failure(gateway, MalformedAnswer, [SECRET])
+    error = await failure(gateway, EtcdError, [SECRET])
+    assert "(code 2)" in str(error)
     fake.page = b'{"code":2,"message":"why not?"}'
     error = await failure(gateway, EtcdError, [SECRET])
     assert "why not?" in str(error)
