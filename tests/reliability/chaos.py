@@ -63,6 +63,7 @@ CAUSES_TLS = CAUSES | {
     "certificates refused",
     "file.empty",
     "file.not_pem",
+    "tls.client_cert_refused",  # so reads a connection that is cut when it is made
     "tls.client_cert_untrusted",
     "tls.handshake_failed",
     "tls.key_mismatch",
