@@ -14,8 +14,11 @@ local         this host: the socket, the cache's directory, private files
 
 sight         what was to be seen                                          (pure)
 tls           what a handshake that went wrong means                       (pure)
+refusal       which certificate etcd refuses, and why                      (pure)
+names         how certificates are told to people                          (pure)
 certificates  what matters of a certificate;  ends: of its end             (pure)
 explain       what an error says by itself                                 (pure)
+commands      commands for cures, to be pasted                             (pure)
 bugs          which faults a version of etcd has                           (pure)
 catalogue     every code, how bad it is and what it means                  (pure)
 """

@@ -85,9 +85,9 @@ CATALOGUE: dict[str, Entry] = {
     # The gateway
     "gateway.ok": Entry("ok"),
     "gateway.missing": Entry("error", "what answers there is no etcd gateway"),
-    "gateway.wrong_prefix": Entry("error", "no etcd gateway answers at etcd.api_prefix; another path may be right"),
+    "gateway.wrong_prefix": Entry("error", "no etcd gateway answers at the paths of etcd.api_prefix"),
     "gateway.malformed": Entry("error", "what answers there does not speak as etcd's gateway does"),
-    "gateway.unavailable": Entry("error", "etcd's gateway, or a proxy, answers there, but etcd behind it does not"),
+    "gateway.unavailable": Entry("error", "a gateway or a proxy answers, but etcd behind it does not"),
     "gateway.timeout": Entry("error", "there is a connection, but no answer: etcd hangs or is overloaded"),
     "gateway.cut": Entry("error", "the connection is made, and then cut"),
     "gateway.message_limit": Entry(

@@ -38,9 +38,10 @@ def certificates_shown(url: str, name: str = "") -> str:
 
 
 def issued_again(key: str, whose: str, usages: str, names: str = "") -> str:
-    """The lines that make a certificate for `usages` and `names`, as openssl writes them, without a CommonName.
+    """The lines that make a certificate for `usages` and `names` (as openssl writes them), without a CN.
 
-    `key` is the word for the key's file. Signing copies the extensions of a request only where that is said.
+    `key` is the word for the key's file, `whose` names the new ones. Who signs a request leaves its
+    extensions out unless told otherwise.
     """
     extensions = [f"extendedKeyUsage={usages}", *([f"subjectAltName={names}"] if names else [])]
     wanted = " ".join(f"-addext {shlex.quote(extension)}" for extension in extensions)

@@ -11,13 +11,14 @@ import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
+from syncd.config import TLS, Etcd
 from syncd.diagnosis.catalogue import found
-from syncd.diagnosis.explain import NO_LEADER, NO_SPACE
+from syncd.diagnosis.commands import etcdctl
+from syncd.diagnosis.explain import no_leader, no_space
 from syncd.findings import Finding
 from syncd.gateway import Gateway, GatewayError, Header, PermissionDenied, Unauthenticated
 from syncd.gateway.endpoints import parse_version
@@ -37,6 +38,8 @@ ENDPOINTS = "etcd.endpoints"
 """What findings are about that concern all of them."""
 
 NOT_TOLD = Header()
+
+WITHOUT_TLS = TLS()
 
 _status = msgspec.json.Decoder(StatusAnswer, strict=False)
 _members = msgspec.json.Decoder(MemberListAnswer, strict=False)
@@ -113,12 +116,22 @@ def _alarms_in(errors: Iterable[str]) -> tuple[tuple[Alarm, ...], tuple[str, ...
     return tuple(alarms), tuple(says)
 
 
-def member_findings(members: Sequence[Member], endpoints: Sequence[str]) -> list[Finding]:
-    """What the answers say of each member and of their clusters; nothing of those that did not answer."""
+def member_findings(
+    members: Sequence[Member], endpoints: Sequence[str], tls: TLS = WITHOUT_TLS, user: str | None = None
+) -> list[Finding]:
+    """What the answers say of each member and of their clusters; nothing of those that did not answer.
+
+    `endpoints`, `tls` and `user` are those that are configured.
+    """
+    etcd = Etcd(endpoints=tuple(endpoints), tls=tls, user=user)
     known = [member for member in members if member.header.cluster_id]
-    findings = [_own(member, known) for member in known]
-    findings += [found("etcd.alarm", m.url, f"etcd says of itself: {text}") for m in known for text in m.says]
-    findings += _raised(known, endpoints)
+    findings = [_own(member, known, etcd) for member in known]
+    for member in known:
+        cure = f"see etcd's own log, and what all members say:\n  {etcdctl(etcd)} endpoint health"
+        findings += [
+            found("etcd.alarm", member.url, f"etcd says of itself: {text}", cure) for text in member.says
+        ]
+    findings += _raised(known, etcd)
     clusters: dict[int, list[str]] = {}
     for member in known:
         clusters.setdefault(member.header.cluster_id, []).append(member.url)
@@ -130,17 +143,18 @@ def member_findings(members: Sequence[Member], endpoints: Sequence[str]) -> list
     return findings
 
 
-def _own(member: Member, members: Sequence[Member]) -> Finding:
+def _own(member: Member, members: Sequence[Member], etcd: Etcd) -> Finding:
     """What is to be said of a member by itself."""
-    status, header, etcd = member.status, member.header, f"etcd {member.version}".strip()
+    status, header, who = member.status, member.header, f"etcd {member.version}".strip()
     if status and not status.leader:
-        return found("etcd.no_leader", member.url, f"{etcd} has no leader", NO_LEADER)
+        return found("etcd.no_leader", member.url, f"{who} has no leader", no_leader(etcd))
     if status and status.is_learner:
+        voters = [other.url for other in members if other.status and not other.status.is_learner]
         cure = (
             "leave it out of etcd.endpoints; or let it vote once it has caught up:\n"
-            f"  etcdctl member promote {header.member_id:x}"
+            f"  {etcdctl(etcd, *voters)} member promote {header.member_id:x}"
         )
-        return found("etcd.learner", member.url, f"{etcd} is a learner", cure)
+        return found("etcd.learner", member.url, f"{who} is a learner", cure)
     newest = max(
         (other for other in members if other.header.cluster_id == header.cluster_id),
         key=lambda other: other.header.revision,
@@ -150,11 +164,11 @@ def _own(member: Member, members: Sequence[Member]) -> Finding:
         return found(
             "etcd.lagging",
             member.url,
-            f"{etcd} is at revision {header.revision}, {behind:,} behind {newest.url}",
+            f"{who} is at revision {header.revision}, {behind:,} behind {newest.url}",
             "its log tells whether its disk or the way to the others is slow; compare:\n"
-            f"  etcdctl --endpoints={newest.url},{member.url} endpoint status",
+            f"  {etcdctl(etcd, newest.url, member.url)} endpoint status",
         )
-    facts = [etcd]
+    facts = [who]
     if status:
         facts.append("leader" if status.leader == header.member_id else "follower")
     facts.append(f"cluster {header.cluster_id:x}")
@@ -170,45 +184,39 @@ def _size(status: StatusAnswer) -> str:
     return f"{size / (1 << 20):.1f} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
-def _raised(members: Sequence[Member], endpoints: Sequence[str]) -> list[Finding]:
+def _raised(members: Sequence[Member], etcd: Etcd) -> list[Finding]:
     """Each alarm once, in an order that stays; all members tell of all, in any order."""
     raised: dict[Alarm, Finding] = {}
-    etcdctl = f"etcdctl --endpoints={','.join(endpoints)}"
     for teller in members:
         for alarm in teller.alarms:
             culprit = next((each for each in members if each.header.member_id == alarm.member_id), teller)
             by = f" by member {alarm.member_id:x}" if alarm.member_id else ""
-            means, cure = _ALARMS.get(alarm.alarm, _UNKNOWN)
-            finding = found(
-                "etcd.alarm",
-                culprit.url,
-                f"the alarm {alarm.alarm} was raised{by}",
-                cure.format(etcdctl=etcdctl, now=teller.header.revision),
-                means=means,
-            )
-            raised.setdefault(alarm, finding)
+            means, cure = _alarm(alarm.alarm, etcdctl(etcd), teller.header.revision)
+            seen = f"the alarm {alarm.alarm} was raised{by}"
+            raised.setdefault(alarm, found("etcd.alarm", culprit.url, seen, cure, means=means))
     return [raised[alarm] for alarm in sorted(raised, key=lambda alarm: (alarm.alarm, alarm.member_id))]
 
 
-class _Trouble(NamedTuple):
-    means: str
-    cure: str
-
-
-_ALARMS = {
-    "NOSPACE": _Trouble(
-        "its database has come to --quota-backend-bytes; reads go on, writes are refused",
-        NO_SPACE,
-    ),
-    "CORRUPT": _Trouble(
-        "members hold different data, and writes are refused; what is mirrored depends on who is asked",
-        "find the member that differs from most, remove it, and add it again with an empty data directory. "
-        "Then let etcd write again:\n"
-        "  {etcdctl} endpoint hashkv\n"
-        "  {etcdctl} alarm disarm",
-    ),
-}
-_UNKNOWN = _Trouble("", "see etcd's documentation and log:\n  {etcdctl} alarm list")
+def _alarm(alarm: str, etcdctl: str, revision: int) -> tuple[str, str]:
+    """What it means, and its cure."""
+    match alarm:
+        case "NOSPACE":
+            means = "its database has come to --quota-backend-bytes; reads go on, writes are refused"
+            return means, no_space(etcdctl, revision)
+        case "CORRUPT":
+            means = (
+                "members hold different data, and writes are refused; what is mirrored depends on who is "
+                "asked"
+            )
+            cure = (
+                "find the member that differs from most, remove it, and add it again with an empty data "
+                "directory. Then let etcd write again:\n"
+                f"  {etcdctl} endpoint hashkv\n"
+                f"  {etcdctl} alarm disarm"
+            )
+            return means, cure
+        case _:
+            return "", f"see etcd's documentation and log:\n  {etcdctl} alarm list"
 
 
 def _not_configured(members: Sequence[Member], endpoints: Sequence[str]) -> list[Finding]:

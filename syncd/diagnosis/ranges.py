@@ -14,6 +14,7 @@ from math import ceil
 
 from syncd.config import Config, Etcd
 from syncd.diagnosis.catalogue import found
+from syncd.diagnosis.commands import etcdctl
 from syncd.diagnosis.explain import explain
 from syncd.findings import Finding
 from syncd.gateway import (
@@ -76,7 +77,7 @@ async def range_findings(
     etcd = config.etcd
     try:
         page = await gateway.range_page(keys, limit=1, revision=0)
-        findings = [_read(keys, page)]
+        findings = [_read(keys, page, etcd)]
     except GatewayError as error:
         return [explain(error, etcd, keys)]
     try:
@@ -98,14 +99,14 @@ def _subject(url: str, keys: KeyRange) -> str:
     return f"{url} {keys.name or '(all keys)'}"
 
 
-def _read(keys: KeyRange, page: Page) -> Finding:
+def _read(keys: KeyRange, page: Page, etcd: Etcd) -> Finding:
     subject, revision = _subject(page.url, keys), page.header.revision
     if not page.count:
         return found(
             "range.empty",
             subject,
             f"no keys at revision {revision}",
-            "see which keys there are:\n  etcdctl get --prefix '' --keys-only --limit=20",
+            f"see which keys there are:\n  {etcdctl(etcd, page.url)} get --prefix '' --keys-only --limit=20",
         )
     return found(
         "range.ok", subject, f"{page.count:,} {'key' if page.count == 1 else 'keys'} at revision {revision}"

@@ -12,8 +12,9 @@ from syncd.config.pem import read_certificates
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.explain import explain
 from syncd.diagnosis.look import look
+from syncd.diagnosis.refusal import behind_the_gateway
 from syncd.diagnosis.sight import Sight
-from syncd.diagnosis.tls import Own, behind_the_gateway, tls_findings
+from syncd.diagnosis.tls import Own, tls_findings
 from syncd.findings import Finding
 from syncd.gateway.errors import GatewayError, Unavailable
 

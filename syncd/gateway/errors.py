@@ -65,9 +65,9 @@ class GatewayError(SyncdError):
         self.message = message
 
 
-Why = Literal["unresolved", "refused", "late", "no route", "no tls", "lost"]
+Why = Literal["unresolved", "refused", "late", "no route", "no tls", "lost", "proxy"]
 """Why there is no connection: no address for the name, nobody listens, nothing came back, there is no way, no
-handshake; or there was one."""
+handshake; or there was one, or there is none behind the proxy that answers."""
 
 
 class Unreachable(GatewayError):
@@ -265,5 +265,7 @@ def unary_error(endpoint: str, path: str, status: int, body: bytes) -> GatewayEr
             f"authentication is on; use a certificate without a CN ({text})",
         )
     if status in (502, 503, 504):
-        return Unreachable(endpoint, f"{path}: HTTP {status} {text!r}")
+        return Unreachable(
+            endpoint, f"{path}: HTTP {status} {text!r}: that is a proxy's, not etcd's", "proxy"
+        )
     return MalformedAnswer(endpoint, f"{path}: HTTP {status} with a body that is not etcd's: {text!r}")

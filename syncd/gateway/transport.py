@@ -108,11 +108,19 @@ class Transport:
         return reply.body
 
     async def exchange(
-        self, url: str, path: str, body: bytes, headers: Mapping[str, str], most: int = BODY_LIMIT
+        self,
+        url: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        most: int = BODY_LIMIT,
+        *,
+        patience: int = 1,
     ) -> Reply:
-        """The same, whatever the answer's status is."""
-        with translated(url, f"{path}: no answer within {self.timeouts.request:g} s, or too slow a one"):
-            async with asyncio.timeout(self.timeouts.request) as deadline:
+        """The same, whatever the answer's status is, within `patience` times the request deadline."""
+        seconds = self.timeouts.request * patience
+        with translated(url, f"{path}: no answer within {seconds:g} s, or too slow a one"):
+            async with asyncio.timeout(seconds) as deadline:
                 async with self.request(url, path, body, headers) as response:
                     answer = await read_limited(url, response, most, deadline)
         return Reply(response.status, response.headers.get("Date", ""), answer)
@@ -236,13 +244,22 @@ def translated(url: str, late: str) -> Iterator[None]:
             raise _tls_failure(url, tls) from error
         if isinstance(error, aiohttp.ServerDisconnectedError):
             raise Dropped(url, "the connection was closed where an answer should have come") from error
-        raise Unreachable(url, str(error) or type(error).__name__) from error
+        raise Unreachable(url, _lost(error)) from error
     except aiohttp.ClientPayloadError as error:
         raise Unreachable(
             url, f"the connection was cut in the middle of an answer: {_kind(error)}"
         ) from error
     except (aiohttp.ClientError, ValueError) as error:
         raise MalformedAnswer(url, f"not HTTP as expected: {_kind(error)}") from error
+
+
+def _lost(error: aiohttp.ClientConnectionError | OSError) -> str:
+    """How a connection was lost; what has no number comes of writing to one that is closed already."""
+    if not isinstance(error, OSError):
+        return str(error) or type(error).__name__
+    if error.errno:
+        return f"the connection was lost: {os.strerror(error.errno)}"
+    return "the connection was closed while the request was sent"
 
 
 def _kind(error: Exception) -> str:

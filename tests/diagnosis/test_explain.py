@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
 from syncd.config import TLS, Etcd
+from syncd.diagnosis.catalogue import CATALOGUE
 from syncd.diagnosis.explain import explain
 from syncd.gateway import errors
 from syncd.gateway.errors import GatewayError
 from syncd.keyrange import TO_THE_END, KeyRange, prefix_range
+
+ROOT = Path(__file__).resolve().parents[2]
 
 URL = "https://etcd-1:2379"
 PLAIN = Etcd(endpoints=(URL,))
 WITH_CERTIFICATE = Etcd(endpoints=(URL,), tls=TLS(cert_file=Path("/c.pem"), key_file=Path("/it's.key")))
 WITH_USER = Etcd(endpoints=(URL,), user="me", password_file=Path("/password"))
 WITH_PREFIX = Etcd(endpoints=(URL,), api_prefix="/v3")
+
+ETCDCTL = f"ETCDCTL_API=3 etcdctl --endpoints={URL}"
+SHOW = "openssl s_client -connect etcd-1:2379 -servername etcd-1 -showcerts </dev/null"
 
 FILE_UNUSABLE = errors.FileUnusable(URL, "m", code="file.empty", path=Path("/c.pem"), cure="write it again")
 
@@ -25,36 +32,54 @@ ERRORS: list[tuple[GatewayError, Etcd, str, str]] = [
     (errors.Unreachable(URL, "m", "refused"), PLAIN, "tcp.refused", "start etcd"),
     (errors.Unreachable(URL, "m", "late"), PLAIN, "tcp.timeout", "firewall"),
     (errors.Unreachable(URL, "m", "no route"), PLAIN, "tcp.unreachable", "ip route get"),
-    (errors.Unreachable(URL, "m", "no tls"), PLAIN, "tls.handshake_failed", "openssl s_client"),
+    (errors.Unreachable(URL, "m", "no tls"), PLAIN, "tls.handshake_failed", SHOW),
     (errors.Unreachable(URL, "m"), PLAIN, "gateway.cut", "log"),
     (errors.Dropped(URL, "m"), PLAIN, "gateway.cut", "log"),
-    (errors.NoAnswer(URL, "m"), PLAIN, "gateway.timeout", "etcdctl endpoint status"),
+    (errors.Unreachable(URL, "m", "proxy"), PLAIN, "gateway.unavailable", "proxy"),
+    (errors.NoAnswer(URL, "m"), PLAIN, "gateway.timeout", f"{ETCDCTL} endpoint status"),
     (errors.MalformedAnswer(URL, "m"), PLAIN, "gateway.malformed", "proxy"),
     (errors.NoGateway(URL, "m"), PLAIN, "gateway.missing", "--enable-grpc-gateway"),
     (errors.NoGateway(URL, "m"), WITH_PREFIX, "gateway.wrong_prefix", "etcd.api_prefix: auto"),
-    (errors.Untrusted(URL, "m", 10), PLAIN, "tls.server_cert_expired", ""),
-    (errors.Untrusted(URL, "m", 9), PLAIN, "tls.server_cert_not_yet_valid", ""),
-    (errors.Untrusted(URL, "m", 62), PLAIN, "tls.server_cert_wrong_name", ""),
-    (errors.Untrusted(URL, "m", 64), PLAIN, "tls.server_cert_wrong_name", ""),
-    (errors.Untrusted(URL, "m", 20), PLAIN, "tls.server_cert_untrusted", ""),
+    (errors.NoGateway(URL, "m"), WITH_PREFIX, "gateway.wrong_prefix", "etcd's client URL"),
+    (errors.Untrusted(URL, "m", 10), PLAIN, "tls.server_cert_expired", SHOW),
+    (errors.Untrusted(URL, "m", 9), PLAIN, "tls.server_cert_not_yet_valid", SHOW),
+    (errors.Untrusted(URL, "m", 62), PLAIN, "tls.server_cert_wrong_name", SHOW),
+    (errors.Untrusted(URL, "m", 64), PLAIN, "tls.server_cert_wrong_name", SHOW),
+    (errors.Untrusted(URL, "m", 26), PLAIN, "tls.server_cert_no_server_auth", SHOW),
+    (errors.Untrusted(URL, "m", 20), PLAIN, "tls.server_cert_untrusted", SHOW),
     (errors.CertificateRefused(URL, "m"), PLAIN, "tls.client_cert_missing", "etcd.tls.cert_file"),
-    (errors.CertificateRefused(URL, "m"), WITH_CERTIFICATE, "tls.client_cert_refused", ""),
+    (
+        errors.CertificateRefused(URL, "m"),
+        WITH_CERTIFICATE,
+        "tls.client_cert_refused",
+        "openssl x509 -in /c.pem",
+    ),
     (
         errors.CommonNameRefused(URL, "m"),
         WITH_CERTIFICATE,
         "auth.client_cert_common_name",
         """-key '/it'"'"'s.key' """,
     ),
-    (errors.WrongPassword(URL, "m"), WITH_USER, "auth.wrong_password", "etcdctl --user=root user passwd me"),
-    (errors.Unauthenticated(URL, 3, "m"), PLAIN, "auth.required", "etcdctl --user=root user add"),
+    (
+        errors.WrongPassword(URL, "m"),
+        WITH_USER,
+        "auth.wrong_password",
+        f"{ETCDCTL} --user=root user passwd me",
+    ),
+    (errors.Unauthenticated(URL, 3, "m"), PLAIN, "auth.required", f"{ETCDCTL} --user=root user add"),
     (errors.Unauthenticated(URL, 16, "m"), WITH_USER, "auth.failed", "jwt"),
-    (errors.PermissionDenied(URL, 7, "m"), WITH_USER, "auth.permission_denied", "user get me --detail"),
+    (errors.PermissionDenied(URL, 7, "m"), WITH_USER, "auth.permission_denied", "root user get me --detail"),
     (errors.Unavailable(URL, 14, "m"), PLAIN, "gateway.unavailable", "log"),
-    (errors.Unavailable(URL, 14, "etcdserver: no leader"), PLAIN, "etcd.no_leader", "endpoint status"),
-    (errors.NoSpace(URL, 8, "m"), PLAIN, "etcd.alarm", "alarm disarm"),
+    (
+        errors.Unavailable(URL, 14, "etcdserver: no leader"),
+        PLAIN,
+        "etcd.no_leader",
+        f"{ETCDCTL} endpoint status",
+    ),
+    (errors.NoSpace(URL, 8, "m"), PLAIN, "etcd.alarm", f"{ETCDCTL} alarm disarm"),
     (errors.MessageTooLarge(URL, 8, "m"), PLAIN, "gateway.message_limit_key", "3.4.17"),
     (errors.EtcdError(URL, 2, "m"), PLAIN, "range.failed", "log"),
-    (errors.CredentialsUnusable(URL, "m"), PLAIN, "config.invalid", ""),
+    (errors.CredentialsUnusable(URL, "m"), PLAIN, "config.invalid", "syncd check"),
     (FILE_UNUSABLE, PLAIN, "file.empty", "write it again"),
 ]
 
@@ -66,6 +91,7 @@ def test_each_error_has_its_code(error: GatewayError, etcd: Etcd, code: str, cur
     assert finding.code == code
     assert finding.subject == ("/c.pem" if error is FILE_UNUSABLE else URL)
     assert finding.level == ("warning" if code == "etcd.alarm" else "error")
+    assert cure
     assert cure in finding.cure
     assert URL not in finding.seen
 
@@ -78,6 +104,35 @@ def test_every_kind_of_error_is_in_the_table() -> None:
     told = {type(error) for error, *_ in ERRORS}
     decided_elsewhere = {GatewayError, errors.Compacted, errors.FutureRevision, errors.AnswerTooLong}
     assert kinds - told == decided_elsewhere
+
+
+def test_what_is_found_wrong_comes_with_a_cure() -> None:
+    """Wherever that is: no finding that is an error or a warning is made without one."""
+    for file in (ROOT / "syncd").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            match call:
+                case ast.Call(ast.Name("found"), [ast.Constant(str() as code), _, _, *cure]):
+                    wrong = CATALOGUE[code].level in {"error", "warning"}
+                    assert not wrong or (cure and ast.unparse(cure[0]) != "''"), (
+                        f"{file}:{call.lineno}: {code}"
+                    )
+
+
+def test_a_cure_reaches_etcd_as_syncd_does() -> None:
+    """With the certificates and as root where that is needed, whatever stands in the files' names."""
+    files = TLS(ca_file=Path("/ca.pem"), cert_file=Path("/c.pem"), key_file=Path("/it's.key"))
+    etcd = Etcd(endpoints=(URL, "https://etcd-2:2379"), user="me", password_file=Path("/password"), tls=files)
+    cure = explain(errors.NoSpace(URL, 8, "m"), etcd).cure
+    start = (
+        f"  ETCDCTL_API=3 etcdctl --endpoints={URL},https://etcd-2:2379 --cacert=/ca.pem --cert=/c.pem "
+        """--key='/it'"'"'s.key' --user=root """
+    )
+    assert [line.removeprefix(start) for line in cure.splitlines()[1:]] == [
+        "endpoint status --write-out=json",
+        "compact REVISION",
+        "defrag",
+        "alarm disarm",
+    ]
 
 
 @pytest.mark.parametrize(

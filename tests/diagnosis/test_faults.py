@@ -90,7 +90,7 @@ async def test_nothing_is_found_where_all_is_well(etcd_version: str, authority: 
         ("expired", "tls.server_cert_expired"),
         ("not yet valid", "tls.server_cert_not_yet_valid"),
         ("wrong name", "tls.server_cert_wrong_name"),
-        ("not for servers", "tls.server_cert_untrusted"),
+        ("not for servers", "tls.server_cert_no_server_auth"),
         ("self-signed", "tls.server_cert_untrusted"),
     ],
 )

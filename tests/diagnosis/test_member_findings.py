@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from syncd.config import TLS
 from syncd.diagnosis.members import LAG, WRITES_A_SECOND, Member, member_findings
 from syncd.findings import Finding
 from syncd.gateway import Header, NoGateway
@@ -63,7 +65,13 @@ def test_a_member_without_a_leader_stops_syncd() -> None:
     """However fresh it is; what else is to be said of it comes after that."""
     finding, _ = member_findings([member(1, leader=0), member(2, 50)], URLS[:2])
     assert (finding.code, finding.level, finding.subject) == ("etcd.no_leader", "error", URLS[0])
-    assert "endpoint status" in finding.cure
+    assert finding.cure.endswith(f"\n  ETCDCTL_API=3 etcdctl --endpoints={URLS[0]},{URLS[1]} endpoint status")
+
+
+def test_etcdctl_gets_in_as_syncd_does() -> None:
+    """With its certificates; and as root where there are users."""
+    found = member_findings([member(1, leader=0)], URLS[:1], TLS(ca_file=Path("/ca.pem")), "me")
+    assert f"etcdctl --endpoints={URLS[0]} --cacert=/ca.pem --user=root endpoint status" in found[0].cure
 
 
 @pytest.mark.parametrize(
@@ -85,6 +93,7 @@ def test_a_member_lags_when_writes_in_between_do_not_explain_it(revision: int, a
     assert codes(findings) == ["etcd.ok", "etcd.lagging" if lags else "etcd.ok", "etcd.ok"]
     if lags:
         assert f"{9000 - revision:,} behind {URLS[0]}" in findings[1].seen
+        assert f"--endpoints={URLS[0]},{URLS[1]} endpoint status" in findings[1].cure
 
 
 def test_nobody_lags_behind_another_cluster() -> None:
@@ -100,6 +109,7 @@ def test_what_a_member_complains_of_is_told_in_its_words() -> None:
     """Later versions may know more than alarms."""
     _, finding = member_findings([member(1, says=("the moon is full",))], URLS[:1])
     assert (finding.code, finding.seen) == ("etcd.alarm", "etcd says of itself: the moon is full")
+    assert "endpoint health" in finding.cure
 
 
 def test_an_alarm_is_told_once_of_the_member_that_raised_it() -> None:
@@ -109,7 +119,7 @@ def test_an_alarm_is_told_once_of_the_member_that_raised_it() -> None:
     assert codes(findings) == ["etcd.ok", "etcd.ok", *["etcd.alarm"] * 3]
     corrupt, unknown, full = findings[2:]
     assert (full.subject, full.seen) == (URLS[1], "the alarm NOSPACE was raised by member 2")
-    assert f"  etcdctl --endpoints={URLS[0]},{URLS[1]} compact 5000\n" in full.cure
+    assert f"  ETCDCTL_API=3 etcdctl --endpoints={URLS[0]},{URLS[1]} compact 5000\n" in full.cure
     assert corrupt.seen == "the alarm CORRUPT was raised"
     assert "different data" in corrupt.means
     assert (unknown.subject, unknown.seen) == (URLS[0], "the alarm MELTDOWN was raised by member 9")
