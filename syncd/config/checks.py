@@ -72,10 +72,14 @@ def _check_tls(draft: Draft) -> None:
     _check_both(draft, "etcd.tls.key_file", "etcd.tls.cert_file")
     certificate, key = (draft.values.get(f"etcd.tls.{name}") for name in ("cert_file", "key_file"))
     if certificate and key:
-        from syncd.config.pem import check_pair  # noqa: PLC0415 - large, and without TLS not needed
+        import ssl  # noqa: PLC0415 - these are large, and without TLS not needed
+
+        from syncd.config.openssl import show  # noqa: PLC0415
+        from syncd.config.pem import check_pair  # noqa: PLC0415
 
         try:
             check_pair(certificate, key)
+            show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key)
         except Unusable as error:
             draft.unusable("etcd.tls.key_file", error)
 

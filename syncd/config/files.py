@@ -21,6 +21,12 @@ FILE_BYTES = 1 << 20
 PASSWORD = "a file with nothing but the password"  # noqa: S105 - not one itself
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+_TOO_MANY = {
+    errno.EMFILE: "the file may be well, but syncd may open no more files; let it have more (in a "
+    "unit of systemd, LimitNOFILE=), or see what it has: ls -l /proc/$(pgrep -o syncd)/fd",
+    errno.ENFILE: "the file may be well, but this machine may open no more files; let it have more: "
+    "sysctl fs.file-nr fs.file-max",
+}
 _OTHERS_MAY = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
 
 
@@ -49,7 +55,7 @@ def read_file(path: Path, most: int = FILE_BYTES, *, expected: str = "a file") -
         with path.open("rb") as stream:
             data = stream.read(most + 1)
     except OSError as error:
-        raise _unreadable(path, error, expected) from error
+        raise unreadable(path, error, expected) from error
     if not data:
         cure = f"write it again; since when it is empty: ls -l {in_shell(path)}"
         raise Unusable("file.empty", path, "is empty", expected=expected, cure=cure)
@@ -91,8 +97,36 @@ def readable_by_others(path: Path) -> str | None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
-        raise _unreadable(path, error, "a file") from error
+        raise unreadable(path, error, "a file") from error
     return f"{mode:04o}" if mode & _OTHERS_MAY else None
+
+
+def unreadable(path: Path, error: OSError, expected: str) -> Unusable:
+    """What to say when the system refuses to open or read the file."""
+    reason = error.strerror or str(error)
+    if error.errno in _MISSING:
+        near = next((folder for folder in path.parents if os.path.isdir(folder)), path)  # noqa: PTH112 - as above
+        target = os.path.islink(path) and Path(os.path.realpath(path))  # noqa: PTH114 - as above
+        found = f"is a link to {shown(target)}, where nothing is" if target else "is not there"
+        cure = f"put it there, or name another one; what there is: ls -l {in_shell(near)}"
+        return Unusable("file.missing", path, f"{found}: {reason}", expected=expected, cure=cure)
+    if error.errno in _TOO_MANY:
+        found, cure = f"cannot be read: {reason}", _TOO_MANY[error.errno]
+        return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
+    if not isinstance(error, PermissionError):
+        cure = f"look at the disk, until this says nothing: cat {in_shell(path)} > /dev/null"
+        return Unusable("file.unreadable", path, f"cannot be read: {reason}", expected=expected, cure=cure)
+    # The file's own permissions may be well, and a directory on the way the one that is shut.
+    real = Path(os.path.realpath(path))
+    shut = next((folder for folder in reversed(real.parents) if not _may(folder, os.X_OK)), None)
+    if shut:
+        reason = f"{shown(shut)} is shut to that user"
+        cure = f"put the file elsewhere, or let everybody pass there: chmod o+x {in_shell(shut)}"
+    else:
+        word = in_shell(real)
+        cure = f"let that user's group read it: chgrp {os.getegid()} {word} && chmod g+r {word}"
+    found = f"cannot be read by user {user_name()}: {reason}"
+    return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
 
 
 def close_to_others(path: Path) -> str:
@@ -116,30 +150,6 @@ def _not_a_file(path: Path, expected: str) -> Unusable:
     found = "is a directory" if folder else "is a pipe, a device or a socket"
     cure = f"name a {'file in it' if folder else 'regular file'}; what is there: ls -l {in_shell(path)}"
     return Unusable("file.not_a_file", path, found, expected=expected, cure=cure)
-
-
-def _unreadable(path: Path, error: OSError, expected: str) -> Unusable:
-    reason = error.strerror or str(error)
-    if error.errno in _MISSING:
-        near = next((folder for folder in path.parents if os.path.isdir(folder)), path)  # noqa: PTH112 - as above
-        target = os.path.islink(path) and Path(os.path.realpath(path))  # noqa: PTH114 - as above
-        found = f"is a link to {shown(target)}, where nothing is" if target else "is not there"
-        cure = f"put it there, or name another one; what there is: ls -l {in_shell(near)}"
-        return Unusable("file.missing", path, f"{found}: {reason}", expected=expected, cure=cure)
-    if not isinstance(error, PermissionError):
-        cure = f"look at the disk, until this says nothing: cat {in_shell(path)} > /dev/null"
-        return Unusable("file.unreadable", path, f"cannot be read: {reason}", expected=expected, cure=cure)
-    # The file's own permissions may be well, and a directory on the way the one that is shut.
-    real = Path(os.path.realpath(path))
-    shut = next((folder for folder in reversed(real.parents) if not _may(folder, os.X_OK)), None)
-    if shut:
-        reason = f"{shown(shut)} is shut to that user"
-        cure = f"put the file elsewhere, or let everybody pass there: chmod o+x {in_shell(shut)}"
-    else:
-        word = in_shell(real)
-        cure = f"let that user's group read it: chgrp {os.getegid()} {word} && chmod g+r {word}"
-    found = f"cannot be read by user {user_name()}: {reason}"
-    return Unusable("file.unreadable", path, found, expected=expected, cure=cure)
 
 
 def _may(path: Path, access: int) -> bool:

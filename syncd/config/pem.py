@@ -1,17 +1,19 @@
 """Certificates and keys in PEM, read from files; whatever stands there instead is called by its name.
 
-Import this only where a certificate or key is configured: `cryptography` costs 8 MB and 60 ms. OpenSSL reads
-the same files again for the connections, but says of a bad one no more than "PEM lib".
+Import this only where a certificate or key is configured: `cryptography` costs 8 MB and 60 ms. OpenSSL, which
+reads them for the connections, says of a bad one no more than "PEM lib"; here it only has the last word.
 """
 
 from __future__ import annotations
 
 import re
+import ssl
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from threading import RLock
+from typing import NamedTuple, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -22,16 +24,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
 )
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 from syncd.config.errors import quoted, shown
 from syncd.config.files import Unusable, in_shell, read_file
+from syncd.config.openssl import trust
 
 PrivateKey = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
 """The keys that sign for TLS."""
+
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 TITLE_CHARACTERS = 100
 
@@ -87,6 +91,15 @@ _DER_CURES = {
     (KEY, PKCS12): "take it out, and name the result: openssl pkcs12 -in {} -nocerts -nodes -out {new}",
 }
 
+_NOT_UNDERSTOOD = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,  # OpenSSL and etcd know more kinds of names
+)
+"""What `cryptography` raises where a certificate is not as it expects; no class is common to them."""
+
 _MARK = re.compile(rb"^-----(BEGIN|END) ([ -~]{1,60})-----[ \t\r]*$", re.MULTILINE)
 _PKCS12 = re.compile(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x02\x01\x03", re.DOTALL)
 """How a PKCS #12 bundle begins: a sequence, and in it the version, 3 (RFC 7292)."""
@@ -96,9 +109,13 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     """Return all certificates of the file, at least one; Unusable when there is none, or a damaged one."""
     file = _File(path, CERTIFICATE)
     blocks = list(file.blocks())
-    certificates = tuple(_certificate(file, block) for block in blocks if block.kind == CERTIFICATE)
-    if not certificates:
+    of_certificates = [block for block in blocks if block.kind == CERTIFICATE]
+    if not of_certificates:
         raise file.without(blocks)
+    certificates = tuple(_certificate(file, block) for block in of_certificates)
+    refused = trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificates)
+    if refused is not None:
+        raise file.damaged(of_certificates[refused], "OpenSSL cannot read")
     return certificates
 
 
@@ -154,6 +171,15 @@ def title(certificate: x509.Certificate) -> str:
         text = text or f"serial number {certificate.serial_number:X}"
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= TITLE_CHARACTERS else text[: TITLE_CHARACTERS - 1] + "…"
+
+
+def extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
+    """The extension of this kind; None when it has none, or one among its extensions is not understood."""
+    try:
+        with _lenient():
+            return certificate.extensions.get_extension_for_class(kind).value
+    except _NOT_UNDERSTOOD:
+        return None
 
 
 class _Block(NamedTuple):
@@ -216,15 +242,18 @@ def _certificate(file: _File, block: _Block) -> x509.Certificate:
     try:
         with _lenient():
             return x509.load_pem_x509_certificate(block.text)
-    except ValueError as error:
+    except _NOT_UNDERSTOOD as error:
         raise file.damaged(block, "cannot be understood") from error
+
+
+_one_at_a_time = RLock()
 
 
 @contextmanager
 def _lenient() -> Iterator[None]:
     """No warnings of what is odd: among the authorities that machines trust, one has the serial number 0."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    with _one_at_a_time, warnings.catch_warnings():  # which sets aside the filters of all threads
+        warnings.simplefilter("ignore")
         yield
 
 
@@ -242,7 +271,7 @@ def _der_kind(data: bytes) -> str:
         return PKCS12
     try:
         x509.load_der_x509_certificate(data)
-    except ValueError:
+    except _NOT_UNDERSTOOD:
         pass
     else:
         return CERTIFICATE
@@ -273,9 +302,8 @@ def _common_name(certificate: x509.Certificate) -> str:
 
 
 def _alternative_names(certificate: x509.Certificate) -> str:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    names = extension(certificate, x509.SubjectAlternativeName)
+    if names is None:
         return ""
     hosts = names.get_values_for_type(x509.DNSName)
     return ", ".join([*hosts, *(str(ip) for ip in names.get_values_for_type(x509.IPAddress))])

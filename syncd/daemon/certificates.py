@@ -35,7 +35,7 @@ def on_the_way(tls: TLS, gateway: Gateway) -> Iterator[Certificate]:
 def _decoded(url: str, der: bytes) -> x509.Certificate | None:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:  # stricter than OpenSSL, which took it
+    except (ValueError, x509.InvalidVersion) as error:  # stricter than OpenSSL, which took it
         log.warning(
             "etcd's certificate cannot be read, so its end is not known", endpoint=url, error=str(error)
         )

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncd.config import Etcd
-from syncd.config.errors import shown
-from syncd.config.files import Unusable, in_shell, read_password, readable_by_others
+from syncd.config.files import Unusable, read_password, readable_by_others
 from syncd.gateway.errors import FileUnusable
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Credentials:
         if not self._etcd.endpoints[0].startswith("https:"):
             return None
         # Not at the top: this needs `cryptography`, which a daemon without TLS has no use for.
-        from syncd.config import pem  # noqa: PLC0415
+        from syncd.config import openssl, pem  # noqa: PLC0415
 
         tls = self._etcd.tls
         authorities: tuple[Certificate, ...] = ()
@@ -121,7 +120,7 @@ class Credentials:
                 own = pem.read_certificates(tls.cert_file)
             with self._named("etcd.tls.key_file"):
                 pem.check_pair(tls.cert_file, tls.key_file)
-                _load_pair(context, tls.cert_file, tls.key_file)
+                openssl.show(context, tls.cert_file, tls.key_file)
         return Certificates(context, authorities, own)
 
     def read_password(self) -> str | None:
@@ -161,39 +160,17 @@ class Credentials:
 
 def trusting(authorities: Sequence[Certificate]) -> ssl.SSLContext:
     """A context that trusts `authorities`, or those of the system when there are none."""
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as above
+    if authorities:
+        from syncd.config.openssl import trust  # noqa: PLC0415 - as above
 
-    # From what was checked, not from the file again, which may be another one by now.
-    encoded = b"".join(each.public_bytes(Encoding.DER) for each in authorities) or None
-    try:
-        context = ssl.create_default_context(cadata=encoded)
-    except ssl.SSLError:
-        # Python takes for its own what an earlier connection of this thread left in OpenSSL's queue of errors
-        # (such as the alert with which etcd refused it). That is cleared now; and if it was not that, it is
-        # raised again.
-        context = ssl.create_default_context(cadata=encoded)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # From what was checked, not from the file again, which may be another one by now.
+        trust(context, authorities)
+    else:
+        context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # As etcdctl does, on every version of Python: an intermediate authority may be trusted by itself, and
     # none needs the key identifiers that 3.13 began to demand.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
-
-
-def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    try:
-        context.load_cert_chain(certificate, key, password=_no_passphrase)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        # They were good a moment ago: replaced since, or weaker than OpenSSL allows.
-        raise Unusable(
-            "file.wrong_kind",
-            certificate,
-            f"is refused by OpenSSL: {error}",
-            expected=f"a certificate that can be used together with {shown(key)}",
-            cure=f"see how it was made: openssl x509 -noout -text -in {in_shell(certificate)}",
-        ) from error
-
-
-def _no_passphrase() -> str:
-    """Without this, OpenSSL would ask for one on the terminal."""
-    raise ValueError("the key is encrypted")
