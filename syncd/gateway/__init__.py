@@ -1,6 +1,7 @@
 """The gateway: etcd's HTTP/JSON API as a mirror needs it, with every quirk of its versions kept inside.
 
 client       unary calls and watches on whichever endpoint answers
+unary        one unary call to one endpoint, with a token
 watch        one watch stream, duplex where possible
 transport    HTTP, deadlines, exceptions translated
 credentials  certificates and password

@@ -3,7 +3,8 @@
 A simple token is for the member that gave it: elsewhere nobody uses it, so it ends, if it is known at all.
 So each endpoint has its own. Asking for one costs etcd a bcrypt (~80 ms of CPU), and storms of it have taken
 clusters down: an endpoint is asked once at a time, whoever waits shares its answer, and an etcd that refuses,
-or does not answer at all, is given time, ever more of it.
+or does not answer at all, is given time, ever more of it. Nor does etcd stop hashing when nobody waits any
+more: so the request goes on when those who wanted the token have given up, and whoever comes next finds it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from syncd.gateway.errors import CredentialsUnusable, Dropped, GatewayError, NoA
 from syncd.gateway.token import Token
 
 PAUSE_FIRST = 1.0
-PAUSE_MOST = 10.0
-"""Seconds after a second request for a token in vain, doubled each time: etcd may be hashing still."""
+PAUSE_MOST = 300.0
+"""Seconds after a second request for a token in vain, doubled each time: etcd may be hashing still. With 10,
+a thousand hosts can keep four cores hashing for nobody, for ever."""
 
 REFUSED_PAUSE_MOST = 60.0
 """Seconds, when etcd refuses the password: it hashes a wrong one as long as a right one, and no other try
@@ -61,8 +63,8 @@ class _Held:
     """Whether anybody wanted the token since it came."""
     lost: dict[str, str] = field(default_factory=dict)
     """Why the token before this one was let go, for the log."""
-    asked: asyncio.Future[None] | None = None
-    """The request under way."""
+    asked: asyncio.Future[GatewayError | None] | None = None
+    """The last request, under way as long as it is not done: why it was in vain."""
     vain: _Vain | None = None
     forgotten: float = -inf
     doubted: float = -inf
@@ -84,13 +86,15 @@ class Tokens:
         self._draw = draw
         self._clock = clock
         self._passwords = 0  # how often there was another one
+        self._requests: asyncio.TaskGroup | None = None
         self.off = False
         """Whether etcd has its authentication switched off."""
 
     async def get(self, url: str) -> str:
         """The token for the endpoint at `url`; empty when etcd has its authentication switched off.
 
-        Whoever waits shares the answer, also when it is an error.
+        Whoever waits shares the answer, also when it is an error. Who gives up ends only its own waiting;
+        unless nothing runs `run`, for then the first who waits is the one who asks.
         """
         held = self._held[url]
         while True:
@@ -99,16 +103,18 @@ class Tokens:
             if held.token:
                 held.used = True
                 return held.token.text
-            if held.asked:
-                await asyncio.shield(held.asked)
-            else:
-                await self._fetch(held)
+            await self._fetch(held)
 
     async def run(self) -> None:
-        """Renew what is in use before its time is over, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for held in self._held.values():
-                group.create_task(self._keep(held), name=f"token of {held.url}")
+        """Ask for what is wanted, and renew what is in use before its time is over, until cancelled."""
+        async with asyncio.TaskGroup() as requests:
+            self._requests = requests
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for held in self._held.values():
+                        group.create_task(self._keep(held), name=f"token of {held.url}")
+            finally:
+                self._requests = None
 
     def reject(self, url: str, token: str, why: str) -> None:
         """`token` was refused there; unless it was replaced meanwhile, the next `get` fetches another."""
@@ -160,30 +166,41 @@ class Tokens:
             held.vain = None
 
     async def _fetch(self, held: _Held) -> None:
-        if held.vain and self._clock() < held.vain.until:
-            raise held.vain.error.with_traceback(None)  # as it was answered last
+        """Wait for the request under way, or make one; GatewayError when it is in vain."""
+        asked = held.asked
+        if asked is None or asked.done():
+            if held.vain and self._clock() < held.vain.until:
+                raise held.vain.error.with_traceback(None)  # as it was answered last
+            asked = held.asked = asyncio.get_running_loop().create_future()
+            if self._requests:
+                name = f"request for a token of {held.url}"
+                task = self._requests.create_task(self._ask(held, asked), name=name)
+                # Also when it is cancelled before it begins.
+                task.add_done_callback(lambda _: _over(asked))
+            else:
+                try:
+                    await self._ask(held, asked)
+                finally:
+                    _over(asked)
+        await asyncio.wait((asked,))
+        if error := asked.result():
+            raise error
+
+    async def _ask(self, held: _Held, asked: asyncio.Future[GatewayError | None]) -> None:
         began = self._clock()
-        asked = held.asked = asyncio.get_running_loop().create_future()
         try:
-            token = await self._ask(held.url)
+            token = await self._answer(held.url)
         except asyncio.CancelledError:
             self._asked_in_vain(held, NoAnswer(held.url, "it gave no token in time"))
             raise
         except GatewayError as error:
             if isinstance(error, (NoAnswer, Dropped, CredentialsUnusable)):
                 self._asked_in_vain(held, error)
-            asked.set_exception(error)
-            asked.exception()  # seen, even if nobody waits
-            raise
+            asked.set_result(error)
         else:
             self._take(held, token, began)
-        finally:
-            held.asked = None
-            if not asked.done():
-                # There is one; or who asked was cancelled, and the others ask themselves.
-                asked.set_result(None)
 
-    async def _ask(self, url: str) -> Token:
+    async def _answer(self, url: str) -> Token:
         while True:
             passwords = self._passwords
             try:
@@ -251,3 +268,9 @@ class Tokens:
             again = held.vain.until if held.vain else 0.0
             held.renew_at = max(again, self._clock() + PAUSE_FIRST)
             log.debug("token not renewed", endpoint=held.url, error=str(error))
+
+
+def _over(asked: asyncio.Future[GatewayError | None]) -> None:
+    """There is a token; or who asked was cancelled, and the others ask themselves."""
+    if not asked.done():
+        asked.set_result(None)

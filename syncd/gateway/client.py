@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import msgspec
-import structlog
 
 from syncd.config import Etcd
 from syncd.gateway.auth import Tokens
@@ -20,7 +19,6 @@ from syncd.gateway.credentials import Certificates, Credentials
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import (
     CredentialsUnusable,
-    Dropped,
     GatewayError,
     NoAnswer,
     NoSpace,
@@ -31,7 +29,6 @@ from syncd.gateway.errors import (
 from syncd.gateway.health import FAULTS, Health
 from syncd.gateway.identity import Identity
 from syncd.gateway.messages import (
-    AuthAnswer,
     Header,
     Page,
     Sample,
@@ -44,15 +41,12 @@ from syncd.gateway.messages import (
 from syncd.gateway.rotation import Rotation
 from syncd.gateway.seen import Seen, unfit
 from syncd.gateway.transport import BODY_LIMIT, Transport, translated
+from syncd.gateway.unary import Unary, authorization
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
 
 Answer = TypeVar("Answer", Page, Sample)
 Told = TypeVar("Told")
-
-_auth = msgspec.json.Decoder(AuthAnswer, strict=False)
-
-log = structlog.get_logger("syncd.gateway")
 
 
 class Gateway:
@@ -71,8 +65,9 @@ class Gateway:
         self._identity = Identity(etcd, self._transport, self.endpoints)
         authenticate = Authenticate(etcd, self._credentials, self._transport, self._identity, self.endpoints)
         self._tokens = Tokens(authenticate, etcd.endpoints, draw, clock)
+        self._unary = Unary(etcd, self._transport, self._identity, self._tokens)
         self._seen = Seen()
-        self.rotation = Rotation(etcd, self._credentials, self.endpoints, clock, self._renewed)
+        self.rotation = Rotation(etcd, self._credentials, self.endpoints, draw, clock, self._renewed)
         self._health = Health(self.endpoints, clock, self.rotation.hurry)
 
     @property
@@ -196,7 +191,7 @@ class Gateway:
     async def ask(self, path: str, body: bytes, told: msgspec.json.Decoder[Told]) -> Told:
         """What the member asked now answers to a call that no mirror makes, such as /cluster/member/list."""
         endpoint = self._health.current()
-        return decode(endpoint.url, told, await self._call(endpoint, path, body, BODY_LIMIT))
+        return decode(endpoint.url, told, await self._unary(endpoint, path, body, BODY_LIMIT))
 
     @asynccontextmanager
     async def watch(self, keys: KeyRange, start_revision: int) -> AsyncIterator[WatchStream]:
@@ -222,14 +217,14 @@ class Gateway:
                 # A call that is refused for its token is repeated with another. A watch is not, and before
                 # 3.5.6 it would be told "permission denied" for that, too.
                 await self.revision(keys, endpoint.url)
-                token = await self._token(endpoint)
+                token = await self._unary.token(endpoint)
             async with open_watch(
                 self._transport,
                 endpoint,
                 path,
                 keys,
                 start_revision,
-                _headers(token),
+                authorization(token),
                 duplex=wanted == "on" or (wanted == "auto" and endpoint.try_duplex(self._clock())),
                 fall_back=wanted == "auto",
                 clock=self._clock,
@@ -260,7 +255,7 @@ class Gateway:
         try:
             with translated(url, f"{path}: no answer within {within} s"):
                 async with asyncio.timeout(within):
-                    read = answered(url, await self._call(endpoint, path, body, most))
+                    read = answered(url, await self._unary(endpoint, path, body, most))
         except FAULTS as error:
             if blame:
                 self._blame(endpoint, error, began)
@@ -269,27 +264,6 @@ class Gateway:
             self._tokens.forget_all()
         self._health.succeeded(endpoint, began)
         return read
-
-    async def _call(self, endpoint: Endpoint, path: str, body: bytes, most: int) -> bytes:
-        url, path = endpoint.url, await self._identity.prefix(endpoint) + path
-        refused = dropped = False
-        while True:
-            token = await self._token(endpoint)
-            try:
-                return await self._transport.call(url, path, body, _headers(token), most)
-            except Unauthenticated as error:
-                # Expired, unknown after the member's restart, or older than the last change of users:
-                # all of them are cured by one fresh token, or by nothing that can be done here.
-                if refused or not self._etcd.user:
-                    raise
-                refused = True
-                self._tokens.reject(url, token, error.message)
-            except Dropped as error:
-                # An idle connection, or one that was cut, is cured by another one. What still is no answer
-                # then may be about the token.
-                if not token or (dropped and not self._tokens.doubt(url, error.message)):
-                    raise
-                dropped = True
 
     async def _unfit(self, endpoint: Endpoint, keys: KeyRange) -> str | None:
         """Why the endpoint should not be asked; None when it is well."""
@@ -302,9 +276,6 @@ class Gateway:
             return None
         self._seen.told(status.header, self._clock())
         return unfit(status, expected)
-
-    async def _token(self, endpoint: Endpoint) -> str:
-        return await self._tokens.get(endpoint.url) if self._etcd.user else ""
 
     def _blame(self, endpoint: Endpoint, error: GatewayError, began: float) -> None:
         if isinstance(error, NoAnswer):
@@ -319,7 +290,3 @@ class Gateway:
         """There are other certificates or another password: what was refused may be granted now."""
         self._tokens.retry()
         self._health.wake()
-
-
-def _headers(token: str) -> dict[str, str]:
-    return {"Authorization": token} if token else {}

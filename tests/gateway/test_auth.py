@@ -18,7 +18,7 @@ from syncd.gateway import (
     Unreachable,
     WatchResult,
 )
-from syncd.gateway.errors import WrongPassword
+from syncd.gateway.errors import NoAnswer, WrongPassword
 from syncd.gateway.token import Token
 from syncd.keyrange import KeyRange, prefix_range
 from tests.etcd import Etcd
@@ -196,6 +196,25 @@ async def test_authentication_is_switched_on_and_off(
     said = [line["event"] for line in log if line["event"].startswith("authentication is")]
     times = 1 if etcd_version in ("3.5.16", "3.5.30") else 2  # those look at no token while it is off
     assert said == ["authentication is off", "authentication is on again"] * times
+
+
+async def test_a_busy_etcd_hashes_for_those_who_gave_up(connect: Connect, password: Path) -> None:
+    """A fleet that asks again and again, each time anew, would keep it hashing for nobody."""
+    with Etcd(flags=["--bcrypt-cost=12"]) as etcd:
+        fill(etcd)
+        before = authentications(etcd)
+        gateway = connect(etcd.endpoint, user="reader", password_file=password)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            probes = group.create_task(gateway.probe(ALLOWED), name="probes")
+            late = 0
+            while not gateway._tokens._held[etcd.endpoint].token:
+                with suppress(NoAnswer):
+                    await gateway.revision(ALLOWED, within=0.02)
+                late += 1
+            await works(gateway)
+            probes.cancel()
+        assert late > 2
+        assert authentications(etcd) - before == 1
 
 
 async def test_a_restarted_member_knows_no_token(guarded: Etcd, connect: Connect, password: Path) -> None:

@@ -1,7 +1,8 @@
-"""What etcd says instead of giving a token, and what is repeated of it."""
+"""How long a token may take; what etcd says instead of giving one, and what is repeated of it."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,17 @@ from syncd.gateway.errors import (
     CommonNameRefused,
     EtcdError,
     GatewayError,
+    NoAnswer,
     Unauthenticated,
     Unavailable,
     WrongPassword,
 )
 from syncd.keyrange import prefix_range
 from tests.gateway.conftest import Connect
-from tests.gateway.fake import answer, fake_gateway, whole
+from tests.gateway.fake import HEADER, answer, fake_gateway, silence, whole
 
-AUTHENTICATE = "/v3/auth/authenticate"
+AUTHENTICATE, RANGE = "/v3/auth/authenticate", "/v3/kv/range"
+KEYS = prefix_range(b"/")
 
 EMPTY = "etcdserver: user name is empty"
 BUSY = "etcdserver: request timed out"
@@ -50,9 +53,40 @@ async def test_an_error_that_has_the_password_in_it_stays_what_it_is(
     async with fake_gateway({AUTHENTICATE: said}) as fake:
         gateway = connect(fake.url, user="etcd", password_file=file)
         with pytest.raises(kind) as caught:
-            await gateway.revision(prefix_range(b"/"))
+            await gateway.revision(KEYS)
         error: BaseException | None = caught.value
         assert type(error) is kind
         assert str(error) == f"{fake.url}: {told}"
         while error := error.__cause__:
             assert UNSAID in str(error)
+
+
+async def test_etcd_has_longer_for_a_token_than_whoever_wants_it(connect: Connect, tmp_path: Path) -> None:
+    """One that is late has hashed a password: the next call finds the token. But it has not for ever."""
+    file = tmp_path / "password"
+    file.write_text("any")
+    hashed = asyncio.Event()
+
+    async def give(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hashed.wait()
+        writer.write(answer({"header": HEADER, "token": "a token"}))
+
+    async with (
+        fake_gateway({AUTHENTICATE: give, RANGE: answer({"header": HEADER})}) as fake,
+        asyncio.timeout(10),
+        asyncio.TaskGroup() as group,
+    ):
+        gateway = connect(fake.url, request=0.3, user="any", password_file=file)
+        probes = group.create_task(gateway.probe(KEYS), name="probes")
+        with pytest.raises(NoAnswer, match=r"it gave no token within 0\.3 s"):
+            await gateway.revision(KEYS)
+        hashed.set()
+        await gateway.revision(KEYS)
+        assert fake.paths().count(AUTHENTICATE) == 1
+        fake.answers[AUTHENTICATE] = silence
+        gateway._tokens.reject(fake.url, "a token", "")
+        while fake.paths().count(AUTHENTICATE) < 3:
+            with pytest.raises(NoAnswer):
+                await gateway.revision(KEYS)
+        assert fake.paths().count(RANGE) == 1
+        probes.cancel()
