@@ -141,9 +141,12 @@ async def _soon(stage: Stage, condition: Callable[[], Awaitable[bool]], otherwis
 
 async def complains(stage: Stage) -> bool:
     """Whether the daemon says that it does not take what its files hold."""
-    status = await stage.status()
-    findings = status["etcd"]["findings"] if status else []
-    return any("what was in use stays in use" in finding["means"] for finding in findings)
+    status, files = await stage.status(), stage.keyring.daemon
+    about = {str(file) for file in (files.ca, files.certificate, files.key)}
+    return status is not None and any(
+        finding["code"] == "tls.renewal_refused" or finding["subject"] in about
+        for finding in status["etcd"]["findings"]
+    )
 
 
 async def _sees_etcds(stage: Stage) -> bool:
