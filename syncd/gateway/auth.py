@@ -18,7 +18,15 @@ from typing import NoReturn
 
 import structlog
 
-from syncd.gateway.errors import CredentialsUnusable, Dropped, GatewayError, NoAnswer, WrongPassword
+from syncd.gateway.errors import (
+    CredentialsUnusable,
+    Dropped,
+    GatewayError,
+    NoAnswer,
+    NoGateway,
+    Unreachable,
+    WrongPassword,
+)
 from syncd.gateway.token import Token
 
 PAUSE_FIRST = 1.0
@@ -194,7 +202,7 @@ class Tokens:
             self._asked_in_vain(held, NoAnswer(held.url, "it gave no token in time"))
             raise
         except GatewayError as error:
-            if isinstance(error, (NoAnswer, Dropped, CredentialsUnusable)):
+            if _may_have_hashed(error):
                 self._asked_in_vain(held, error)
             asked.set_result(error)
         else:
@@ -268,6 +276,13 @@ class Tokens:
             again = held.vain.until if held.vain else 0.0
             held.renew_at = max(again, self._clock() + PAUSE_FIRST)
             log.debug("token not renewed", endpoint=held.url, error=str(error))
+
+
+def _may_have_hashed(error: GatewayError) -> bool:
+    """Whether that cost etcd a hash: most answers come after it, also "too many requests" and "timed out"."""
+    if isinstance(error, (NoAnswer, Dropped, WrongPassword)):
+        return True
+    return not isinstance(error, (Unreachable, CredentialsUnusable, NoGateway))
 
 
 def _over(asked: asyncio.Future[GatewayError | None]) -> None:

@@ -10,10 +10,27 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd.gateway.auth import EXPIRED, PAUSE_MOST, REFUSED
-from syncd.gateway.errors import CredentialsUnusable, Dropped, GatewayError, NoAnswer, WrongPassword
+from syncd.gateway.errors import (
+    CertificateRefused,
+    CommonNameRefused,
+    Dropped,
+    EtcdError,
+    GatewayError,
+    MalformedAnswer,
+    NoAnswer,
+    NoGateway,
+    Unavailable,
+    Unreachable,
+    WrongPassword,
+)
 from syncd.gateway.token import NO_TOKEN
 from tests.gateway.member import OTHER, URL, Member
 from tests.until import until
+
+
+def kind_of(error: GatewayError) -> str:
+    """The name of a case."""
+    return type(error).__name__
 
 
 async def test_many_ask_for_a_token_and_one_is_fetched() -> None:
@@ -31,14 +48,24 @@ async def test_many_ask_for_a_token_and_one_is_fetched() -> None:
     assert [url for _, url in member.asked] == [URL, URL, OTHER]
 
 
-async def test_a_failed_request_for_a_token_is_not_remembered() -> None:
-    """Whoever asks next tries again, unless etcd may be hashing."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unreachable(URL, "no"),
+        CertificateRefused(URL, "no"),
+        CommonNameRefused(URL, "no"),
+        NoGateway(URL, "no"),
+    ],
+    ids=kind_of,
+)
+async def test_a_request_that_etcd_has_not_hashed_for_is_not_remembered(error: GatewayError) -> None:
+    """Whoever asks next tries again, so that the token is there as soon as it can be had."""
     member = Member()
-    member.answers += [GatewayError(URL, "no"), GatewayError(URL, "no")]
-    for _ in range(2):
+    member.answers += [error] * 4
+    for _ in range(4):
         results = await asyncio.gather(*(member.tokens.get(URL) for _ in range(3)), return_exceptions=True)
-        assert {type(result) for result in results} == {GatewayError}
-    assert await member.tokens.get(URL) == "token 3"
+        assert results == [error] * 3
+    assert await member.tokens.get(URL) == "token 5"
 
 
 async def test_who_waited_for_one_that_was_cancelled_asks_itself() -> None:
@@ -66,16 +93,26 @@ async def asked_for(member: Member, error: GatewayError, seconds: float) -> list
     return [round(later - earlier) for (earlier, _), (later, _) in pairwise(member.asked[since:])]
 
 
-@pytest.mark.parametrize("kind", [NoAnswer, Dropped, CredentialsUnusable])
-async def test_an_etcd_that_gives_no_token_is_given_time(kind: type[GatewayError]) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoAnswer(URL, "not now"),
+        Dropped(URL, "not now"),
+        MalformedAnswer(URL, "not now"),
+        Unavailable(URL, 14, "etcdserver: too many requests"),
+        EtcdError(URL, 2, "not now"),
+    ],
+    ids=kind_of,
+)
+async def test_an_etcd_that_gives_no_token_is_given_time(error: GatewayError) -> None:
     """More and more of it, until it answers; the others that wait learn it, too."""
     member = Member()
     pauses = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    assert await asked_for(member, kind(URL, "not now"), 1200) == pauses
+    assert await asked_for(member, error, 1200) == pauses
     member.now, member.error = member.now + PAUSE_MOST, None
     token = await member.tokens.get(URL)
     member.tokens.reject(URL, token, "")
-    assert await asked_for(member, kind(URL, "not now"), 0.5) == [0]
+    assert await asked_for(member, error, 0.5) == [0]
 
 
 async def test_a_wrong_password_is_no_storm() -> None:
