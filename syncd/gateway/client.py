@@ -19,6 +19,7 @@ from syncd.gateway.credentials import Certificates, Credentials
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.gateway.errors import (
     CredentialsUnusable,
+    Dropped,
     GatewayError,
     NoAnswer,
     NoSpace,
@@ -280,7 +281,9 @@ class Gateway:
     def _blame(self, endpoint: Endpoint, error: GatewayError, began: float) -> None:
         if isinstance(error, NoAnswer):
             self._tokens.forget(endpoint.url, error.message)
-        elif isinstance(error, Unreachable):
+        elif isinstance(error, Dropped) or (isinstance(error, Unreachable) and error.why == "refused"):
+            # It may have restarted. Nothing else tells of that: one that is busy may be late to connect to, too,
+            # or not be there for its proxy.
             self._tokens.gone(endpoint.url)
         elif isinstance(error, CredentialsUnusable):
             self.rotation.hurry()

@@ -1,4 +1,4 @@
-"""How long a token may take; what etcd says instead of giving one, and what is repeated of it."""
+"""When a token is asked for, and how long it may take; what etcd says instead of giving one, and what is repeated of it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 from syncd.gateway.authenticate import UNSAID
 from syncd.gateway.errors import (
     CommonNameRefused,
+    Dropped,
     EtcdError,
     GatewayError,
     NoAnswer,
     Unauthenticated,
     Unavailable,
+    Unreachable,
     WrongPassword,
 )
 from syncd.keyrange import prefix_range
@@ -23,6 +25,7 @@ from tests.gateway.fake import HEADER, answer, fake_gateway, silence, whole
 
 AUTHENTICATE, RANGE = "/v3/auth/authenticate", "/v3/kv/range"
 KEYS = prefix_range(b"/")
+URL = "http://etcd:2379"
 
 EMPTY = "etcdserver: user name is empty"
 BUSY = "etcdserver: request timed out"
@@ -90,3 +93,34 @@ async def test_etcd_has_longer_for_a_token_than_whoever_wants_it(connect: Connec
                 await gateway.revision(KEYS)
         assert fake.paths().count(RANGE) == 1
         probes.cancel()
+
+
+@pytest.mark.parametrize(
+    ("error", "hashes"),
+    [
+        (Unreachable(URL, "no connection", "refused"), 3),
+        (Dropped(URL, "closed"), 3),
+        (Unreachable(URL, "no connection in time", "late"), 2),
+        (Unreachable(URL, "no connection", "no route"), 2),
+        (Unreachable(URL, "no answer within 4 s"), 2),
+    ],
+    ids=str,
+)
+async def test_silence_after_a_restart_may_be_about_the_token(
+    error: Unreachable, hashes: int, connect: Connect, tmp_path: Path
+) -> None:
+    """Otherwise it may be overload: then another one is asked for only now and then."""
+    file = tmp_path / "password"
+    file.write_text("any")
+    async with fake_gateway() as fake:
+        fake.answers[AUTHENTICATE] = answer({"header": HEADER, "token": "any"})
+        fake.answers[RANGE] = answer({"header": HEADER})
+        gateway = connect(fake.url, user="any", password_file=file)
+        endpoint = gateway.endpoints.current
+        await gateway.revision(KEYS)
+        gateway._blame(endpoint, NoAnswer(URL, "silent"), 0)
+        await gateway.revision(KEYS)
+        gateway._blame(endpoint, error, 0)
+        gateway._blame(endpoint, NoAnswer(URL, "silent"), 0)
+        await gateway.revision(KEYS)
+        assert fake.paths().count(AUTHENTICATE) == hashes
