@@ -56,14 +56,13 @@ class Reload:
     async def _reload(self) -> None:
         """Take over what can change while running; say what cannot."""
         try:
-            new = config.load(self._path)
+            # In a thread, as the files that it names may lie on a server that does not answer.
+            new = await asyncio.to_thread(config.load, self._path)
         except ConfigError as error:
             log.warning("reload refused", error=str(error), meaning="the old configuration stays in force")
             return
         logs.configure(new.log)
-        await self._rotation.reload()
-        taken = [name for name in ("certificates", "password") if name not in self._rotation.troubles]
-        log.info("reloaded", taken=[*taken, "log"])
+        log.info("reloaded", taken=[*await self._rotation.reload(), "log"])
         sections = ("etcd", "ranges", "sync", "history", "cache", "serve")
         ignored = [name for name in sections if getattr(new, name) != getattr(self._settings, name)]
         if ignored:

@@ -6,11 +6,13 @@ what was read replaces what is in use only when it is good. No secret gets into 
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +64,19 @@ class Certificates:
     """Whom to trust and what to show. Two are equal when they hold the same, wherever it was read from.
 
     `authorities` is what etcd.tls.ca_file holds, empty when the system's are trusted; `own` what is in
-    etcd.tls.cert_file: syncd's certificate first, then those that lead to its authority.
+    etcd.tls.cert_file: syncd's certificate first, then those that lead to its authority. `trusted` is a
+    digest of all authorities that the context has.
     """
 
     context: ssl.SSLContext = field(compare=False, repr=False)
     authorities: tuple[Certificate, ...]
     own: tuple[Certificate, ...]
+    trusted: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look into the context."""
+        trusted = sha256(b"".join(sorted(self.context.get_ca_certs(binary_form=True)))).digest()
+        object.__setattr__(self, "trusted", trusted)
 
 
 class Credentials:
@@ -79,7 +88,9 @@ class Credentials:
     def __init__(self, etcd: Etcd) -> None:
         self._etcd = etcd
         tls = etcd.tls
-        self.certificate_files = Files(tls.ca_file, tls.cert_file, tls.key_file)
+        secured = etcd.endpoints[0].startswith("https:")
+        of_system = _of_system() if secured and not tls.ca_file else ()
+        self.certificate_files = Files(tls.ca_file, *of_system, tls.cert_file, tls.key_file)
         self.password_files = Files(etcd.password_file)
         self.certificates = self.read_certificates()
         self.password = self.read_password()
@@ -158,8 +169,16 @@ class Credentials:
             ) from error
 
 
+def _of_system() -> Iterator[Path]:
+    """The file and the directories in which OpenSSL finds the authorities that the system trusts."""
+    paths = ssl.get_default_verify_paths()  # it leaves out those that are not there, yet
+    file = os.environ.get(paths.openssl_cafile_env, paths.openssl_cafile)
+    directories = os.environ.get(paths.openssl_capath_env, paths.openssl_capath)
+    return (Path(path) for path in (file, *directories.split(os.pathsep)) if path)
+
+
 def trusting(authorities: Sequence[Certificate]) -> ssl.SSLContext:
-    """A context that trusts `authorities`, or those of the system when there are none."""
+    """A context that trusts `authorities`, each of which OpenSSL can read; none: those of the system."""
     if authorities:
         from syncd.config.openssl import trust  # noqa: PLC0415 - as above
 

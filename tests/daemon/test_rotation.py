@@ -166,12 +166,12 @@ def test_sighup_takes_what_etcd_accepts(etcd: Etcd, authority: Authority, tmp_pa
         authority.issue("client")
         daemon.signal(SIGHUP)
         [line] = daemon.wait_for_log("reloaded")
-        assert line["taken"] == ["certificates", "password", "log"]
+        assert line["taken"] == ["certificates", "log"]
         assert len(daemon.log("certificates taken")) == 1
         Authority(tmp_path, "stranger").issue("client")
         daemon.signal(SIGHUP)
         line = daemon.wait_for_log("reloaded", 2)[-1]
-        assert line["taken"] == ["password", "log"]
+        assert line["taken"] == ["log"]
         [refused] = daemon.log("certificates refused")
         assert refused["level"] == "error"
         told = findings(daemon)["tls.renewal_refused"]
@@ -181,7 +181,7 @@ def test_sighup_takes_what_etcd_accepts(etcd: Etcd, authority: Authority, tmp_pa
         daemon.wait_for_revision(etcd.put("/a", "1")).wait_for("live")
         authority.issue("client")
         daemon.signal(SIGHUP)
-        assert daemon.wait_for_log("reloaded", 3)[-1]["taken"] == ["certificates", "password", "log"]
+        assert daemon.wait_for_log("reloaded", 3)[-1]["taken"] == ["certificates", "log"]
         assert not findings(daemon)
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import StreamReader, StreamWriter
+from itertools import pairwise
 from pathlib import Path
 from shutil import copy
+from typing import Any
 
 import pytest
 
 from syncd.config import TLS
-from syncd.gateway import CertificateRefused, CommonNameRefused, Gateway, Unreachable, Untrusted
+from syncd.gateway import (
+    CertificateRefused,
+    CommonNameRefused,
+    Gateway,
+    Unreachable,
+    Untrusted,
+    rotation,
+    trial,
+)
 from syncd.keyrange import prefix_range
 from tests.certificates import Authority
 from tests.gateway.conftest import Connect, Lines
@@ -211,6 +222,63 @@ async def test_certificates_that_wait_are_tried_when_those_in_use_fail(
             assert gateway.certificates is not before
 
 
+async def test_what_changes_during_a_trial_counts(
+    authority: Authority, successor: Authority, tls: TLS, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have come too late for that one; so there is another one at the next look."""
+    with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
+        gateway = connect(etcd.endpoint, tls=tls)
+        trials = 0
+
+        async def while_all_changes(*arguments: Any) -> trial.Failure | None:
+            nonlocal trials
+            trials += 1
+            gateway.rotation.hurry()
+            return await trial.trial(*arguments)
+
+        monkeypatch.setattr(rotation, "trial", while_all_changes)
+        successor.issue("client")
+        await look_twice(gateway)
+        assert trials == 1
+        monkeypatch.undo()
+        before = gateway.rotation.troubles["certificates"]
+        await gateway.rotation._look()
+        assert gateway.rotation.troubles["certificates"] is not before
+        before = gateway.rotation.troubles["certificates"]
+        await gateway.rotation._look()  # too early: nothing has changed any more
+        assert gateway.rotation.troubles["certificates"] is before
+
+
+async def test_a_password_does_not_wait_for_a_trial(
+    authority: Authority,
+    tls: TLS,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    lines: Lines,
+) -> None:
+    """Of certificates, at an endpoint that does not answer."""
+    password = tmp_path / "password"
+    password.write_text("secret")
+
+    async def silent(_: StreamReader, writer: StreamWriter) -> None:
+        connected.set()
+        await ended.wait()
+        writer.close()
+
+    connected, ended = asyncio.Event(), asyncio.Event()
+    async with await asyncio.start_server(silent, "127.0.0.1") as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        gateway = connect(url, tls=tls, user="reader", password_file=password)
+        async with rotating(gateway, monkeypatch):
+            authority.issue("client")
+            await connected.wait()
+            password.write_text("another secret")
+            await until(lambda: said(lines, "password taken"))
+            assert not gateway.rotation.troubles  # so the trial has not ended yet
+        ended.set()
+
+
 async def test_nothing_is_taken_that_does_not_help(
     authority: Authority, successor: Authority, tls: TLS, connect: Connect
 ) -> None:
@@ -264,7 +332,7 @@ async def test_a_name_that_the_gateway_refuses_is_not_taken(
 async def test_trials_become_rare(
     authority: Authority, successor: Authority, tls: TLS, connect: Connect, lines: Lines
 ) -> None:
-    """After 2, 4, 8, … 60 s; at once when something has changed on the way to etcd. One line tells of all."""
+    """After up to 2, 4, 8, … 60 s, drawn; at once when something has changed on the way. One line tells of all."""
     now = 1000.0
     with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
         async with Proxy(etcd.port) as road:
@@ -283,7 +351,11 @@ async def test_trials_become_rare(
                 now = 1000.0 + second
                 if await trials():
                     tried.append(second)
-            assert tried == [2, 6, 14, 30, 62, 122, 182, 242]
+            pauses = [after - before for before, after in pairwise([0, *tried])]
+            limits = [2, 4, 8, 16, 32, *[60] * (len(pauses) - 5)]
+            assert len(pauses) > 8
+            assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, limits, strict=True))
+            assert sum(pauses) < sum(limits)
             gateway.rotation.hurry()
             assert [await trials(), await trials()] == [1, 0]
             assert len(said(lines, "certificates refused")) == 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copy
 
 import pytest
 
 from syncd.config import TLS
-from syncd.gateway import WrongPassword
+from syncd.gateway import WrongPassword, credentials
 from syncd.gateway.errors import FileUnusable
 from syncd.keyrange import prefix_range
 from tests.certificates import Authority
@@ -88,6 +93,102 @@ async def test_a_bad_file_is_told_and_changes_nothing(
     await look_twice(gateway)
     assert said(lines, "files usable again")
     assert not isinstance(gateway.rotation.troubles["certificates"], FileUnusable)
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open none."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as stream:
+        lowest = stream.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_what_was_in_the_way_of_reading_passes(
+    authority: Authority, tls: TLS, connect: Connect, lines: Lines, tmp_path: Path
+) -> None:
+    """Too many open files, such as connections of readers: the files are read again, though as they were."""
+    password = tmp_path / "password"
+    password.write_text("secret")
+    now = 1000.0
+    with secure(None, authority.issue("server"), *demanding(authority)) as etcd:
+        gateway = connect(etcd.endpoint, tls=tls, user="reader", password_file=password)
+        for source in (gateway.rotation._certificates, gateway.rotation._password):
+            source._clock = lambda: now
+        before = gateway.certificates
+        authority.issue("client")
+        password.write_text("another secret")
+        await gateway.rotation._look()
+        with no_more_files():
+            for _ in range(2):
+                await gateway.rotation._look()
+                now += 60
+        for line in said(lines, "file unusable"):
+            assert (line["code"], "LimitNOFILE=" in line["cure"]) == ("file.unreadable", True)
+            assert "Too many open files" in line["error"]
+        assert {*gateway.rotation.troubles} == {"certificates", "password"}
+        assert len(said(lines, "file unusable")) == 2
+        assert gateway.certificates is before
+        await gateway.rotation._look()
+        assert gateway.certificates is not before
+        assert not gateway.rotation.troubles
+        assert said(lines, "password taken")
+
+
+async def test_files_that_do_not_answer_hold_up_nothing(
+    new_etcd: Etcd, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a file server that is down."""
+    password = tmp_path / "password"
+    password.write_text("secret")
+    gateway = connect(new_etcd.endpoint, password_file=password)
+    asked, answers = threading.Event(), threading.Event()
+
+    def hanging(path: Path) -> credentials.State:
+        asked.set()
+        assert answers.wait(10)
+        return ()
+
+    monkeypatch.setattr(credentials, "_state", hanging)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(gateway.rotation._look(), name="look")
+        await until(asked.is_set)
+        assert (await gateway.revision(KEYS)).revision == 1
+        answers.set()
+
+
+async def test_the_systems_authorities_are_renewed(
+    authority: Authority,
+    successor: Authority,
+    connect: Connect,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: Lines,
+) -> None:
+    """By themselves when they change; read again, as they were, they are no change."""
+    of_system = tmp_path / "system.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(of_system))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    copy(authority.file, of_system)
+    with secure(None, authority.issue("server")) as etcd:
+        gateway = connect(etcd.endpoint)
+        await gateway.revision(KEYS)
+        before = gateway.certificates
+        of_system.touch()
+        await look_twice(gateway)
+        assert await gateway.rotation.reload() == ["certificates"]
+        assert gateway.certificates is before
+        of_system.write_bytes(authority.file.read_bytes() + successor.file.read_bytes())
+        await look_twice(gateway)
+        [line] = said(lines, "certificates taken")
+        assert str(of_system) in line["files"]
+        successor.issue("server")
+        await gateway.look_again(etcd.endpoint)
+        assert not gateway.rotation.troubles
 
 
 async def test_the_same_again_is_no_change(tls: TLS, connect: Connect, lines: Lines) -> None:
