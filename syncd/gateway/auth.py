@@ -34,9 +34,10 @@ PAUSE_MOST = 300.0
 """Seconds after a second request for a token in vain, doubled each time: etcd may be hashing still. With 10,
 a thousand hosts can keep four cores hashing for nobody, for ever."""
 
-REFUSED_PAUSE_MOST = 60.0
+REFUSED_PAUSE_MOST = 600.0
 """Seconds, when etcd refuses the password: it hashes a wrong one as long as a right one, and no other try
-helps. This pause begins with the first refusal. All are drawn between half and all of their limit."""
+helps until somebody mends it: here, which ends the pause, or in etcd. This pause begins with the first
+refusal. All are drawn between half and all of their limit."""
 
 RENEW = (0.65, 0.85)
 """The share of a token's life after which it is renewed, drawn: many daemons may have begun together."""

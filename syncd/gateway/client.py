@@ -282,8 +282,8 @@ class Gateway:
         if isinstance(error, NoAnswer):
             self._tokens.forget(endpoint.url, error.message)
         elif isinstance(error, Dropped) or (isinstance(error, Unreachable) and error.why == "refused"):
-            # It may have restarted. Nothing else tells of that: one that is busy may be late to connect to, too,
-            # or not be there for its proxy.
+            # It may have restarted. Other failures do not tell: one that is busy may be late to connect to,
+            # too, or not be there for its proxy.
             self._tokens.gone(endpoint.url)
         elif isinstance(error, CredentialsUnusable):
             self.rotation.hurry()

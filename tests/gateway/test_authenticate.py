@@ -1,4 +1,4 @@
-"""When a token is asked for, and how long it may take; what etcd says instead of giving one, and what is repeated of it."""
+"""When a token is asked for, how long it may take, and what is repeated of what etcd says instead."""
 
 from __future__ import annotations
 
