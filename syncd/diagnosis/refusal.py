@@ -53,7 +53,9 @@ def refusals(
 
 
 def behind_the_gateway(url: str, handshake: Handshake, said: str) -> Finding | None:
-    """Why etcd's gateway may be unable to reach etcd itself, which it then `said`; None when it is not TLS.
+    """Why etcd's gateway may be unable to reach etcd itself, which it then `said`.
+
+    None where etcd asks no client for a certificate.
 
     The gateway is a client of etcd, and shows etcd's own certificate (unless --client-cert-file is set). Why
     that is refused, etcd says from 3.5.16 on; of what it does not say, what it shows us is proof.
@@ -97,7 +99,14 @@ def behind_the_gateway(url: str, handshake: Handshake, said: str) -> Finding | N
             "2. with etcd 3.5.0 or later, give the gateway a certificate from a CA that etcd trusts:\n"
             f"{OWN_FOR_THE_GATEWAY}",
         )
-    return None
+    return found(
+        "gateway.unavailable",
+        url,
+        said,
+        "etcd's own log tells why. Where it says `rejected connection`, it refuses its gateway's "
+        "certificate: look at the one that --client-cert-file names, or else at etcd's own:\n"
+        "  openssl x509 -in CLIENT.pem -noout -subject -issuer -dates -ext extendedKeyUsage",
+    )
 
 
 def again_for_both(leaf: x509.Certificate) -> str:

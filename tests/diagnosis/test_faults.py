@@ -5,73 +5,22 @@ By `syncd check`, and by the daemon, which comes the other way: from the error t
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from syncd.config import TLS, Config, Timeouts
+from syncd.config import Config
 from syncd.config import Etcd as EtcdConfig
 from syncd.diagnosis.check import check
-from syncd.diagnosis.why import why
-from syncd.findings import Finding
-from syncd.gateway import Gateway, GatewayError
-from syncd.keyrange import prefix_range
-from tests.calls import RefusedError
 from tests.certificates import CLIENT, SERVER, Authority, Issued
+from tests.diagnosis.both_ways import KEYS, tls, told
 from tests.etcd import Etcd
+from tests.gateway.fake import fake_gateway, whole
 from tests.secure import demanding, secure
-from tests.serve.local import wait_until
 
-KEYS = prefix_range(b"/")
 YESTERDAY, TOMORROW = timedelta(days=-1), timedelta(days=1)
-TIMEOUTS = Timeouts(connect=2.0, request=5.0)
-
-
-@pytest.fixture
-def stranger(tmp_path: Path) -> Authority:
-    """Make one that nobody trusts."""
-    return Authority(tmp_path, "stranger")
-
-
-def tls(authority: Authority, own: Issued | None = None, server_name: str | None = None) -> TLS:
-    """What syncd is configured with."""
-    if own is None:
-        return TLS(ca_file=authority.file, server_name=server_name)
-    return TLS(ca_file=authority.file, cert_file=own.certificate, key_file=own.key, server_name=server_name)
-
-
-async def told(etcd: EtcdConfig) -> dict[str, Finding]:
-    """The errors that both ways find, by their codes: they must agree."""
-    etcd = EtcdConfig(
-        endpoints=etcd.endpoints,
-        user=etcd.user,
-        password_file=etcd.password_file,
-        tls=etcd.tls,
-        timeouts=TIMEOUTS,
-    )
-    findings = await check(Config(etcd=etcd, ranges=(KEYS,)), lambda _: None)
-    by_check = {finding.code: finding for finding in findings if is_about_etcd(finding)}
-    by_daemon: dict[str, Finding] = {}
-    async with Gateway(etcd, draw=random.Random(1), clock=asyncio.get_running_loop().time) as gateway:
-        try:
-            await gateway.range_page(KEYS, limit=1, revision=0)
-        except GatewayError as error:
-            by_daemon = {finding.code: finding for finding in await why(error, etcd, KEYS)}
-    assert set(by_check) == set(by_daemon)
-    for finding in by_check.values():
-        assert finding.seen
-        assert finding.means
-        assert finding.cure
-    return by_check
-
-
-def is_about_etcd(finding: Finding) -> bool:
-    """Whether it stops syncd, and is not about the host that the tests run on."""
-    return finding.level == "error" and not finding.code.startswith(("socket.", "cache."))
 
 
 async def test_nothing_is_found_where_all_is_well(etcd_version: str, authority: Authority) -> None:
@@ -156,51 +105,23 @@ async def test_what_syncd_shows(
         assert "issued by CN=stranger; etcd wants one from CN=authority" in found[code].seen
 
 
-async def test_etcds_certificate_is_for_servers_alone(etcd_version: str, authority: Authority) -> None:
-    """The gateway fails, though etcdctl works; either cure helps, the first without a restart."""
-    issued, client = authority.issue("server", usages=[SERVER]), authority.issue("client")
-    settings = tls(authority, client)
-    with secure(etcd_version, issued, *demanding(authority), own=client) as etcd:
-        etcd.etcdctl(
-            f"--cacert={authority.file}",
-            f"--cert={client.certificate}",
-            f"--key={client.key}",
-            "get",
-            "/nothing",
-        )
-        found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings))
-        assert list(found) == ["tls.server_cert_no_client_auth"]
-        finding = found["tls.server_cert_no_client_auth"]
-        assert "is serverAuth, without clientAuth" in finding.seen
-        assert "extendedKeyUsage=serverAuth,clientAuth" in finding.cure
-        assert "subjectAltName=IP:127.0.0.1" in finding.cure
-        authority.issue("server")
-        wait_until(lambda: works(etcd), "the gateway tries again, a second later")
-        assert await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings)) == {}
-    if etcd_version.startswith("3.5."):
-        issued = authority.issue("server", usages=[SERVER])
-        own = (f"--client-cert-file={client.certificate}", f"--client-key-file={client.key}")
-        with secure(etcd_version, issued, *demanding(authority), *own, own=client) as etcd:
-            assert await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings)) == {}
+async def test_a_proxy_that_has_lost_etcd() -> None:
+    """It is the proxy that answers, and so it is told; whatever page it has for that."""
+    for page in (b"<html><h1>502 Bad Gateway</h1></html>", b"no healthy upstream"):
+        status = whole(page, "503 Service Unavailable", "text/html")
+        async with fake_gateway(dict.fromkeys(("/version", "/v3/maintenance/status"), status)) as proxy:
+            found = await told(EtcdConfig(endpoints=(proxy.url,)))
+        assert list(found) == ["gateway.unavailable"]
+        assert "that is a proxy's, not etcd's" in found["gateway.unavailable"].seen
+        assert "proxy" in found["gateway.unavailable"].cure
 
 
-def works(etcd: Etcd) -> bool:
-    """Whether etcd's gateway reaches etcd."""
-    try:
-        return etcd.revision() > 0
-    except RefusedError:
-        return False
-
-
-async def test_etcd_does_not_trust_its_own_certificate(
-    etcd_version: str, authority: Authority, stranger: Authority
-) -> None:
-    """The gateway fails as well when clients and servers have different CAs."""
-    issued, client = authority.issue("server"), stranger.issue("client")
-    with secure(etcd_version, issued, *demanding(stranger), own=client) as etcd:
-        settings = TLS(ca_file=authority.file, cert_file=client.certificate, key_file=client.key)
-        found = await told(EtcdConfig(endpoints=(etcd.endpoint,), tls=settings))
-    assert list(found) == ["tls.server_cert_untrusted_by_etcd"]
+async def test_what_is_no_gateway_where_a_prefix_is_configured() -> None:
+    """Nobody has looked whether etcd is there; so it is not said."""
+    async with fake_gateway({}) as other:
+        found = await told(EtcdConfig(endpoints=(other.url,), api_prefix="/v3"))
+    assert list(found) == ["gateway.wrong_prefix"]
+    assert "gateway is there" not in found["gateway.wrong_prefix"].means
 
 
 async def test_the_wrong_scheme(etcd_version: str, authority: Authority) -> None:

@@ -146,6 +146,7 @@ def test_what_is_not_etcds_error_is_called_what_it_is(
     assert type(error) is kind
     assert error.endpoint == URL
     assert str(status) in str(error) or kind is CommonNameRefused
+    assert not isinstance(error, Unreachable) or error.why == "proxy"
     assert len(str(error)) < 600
 
 
