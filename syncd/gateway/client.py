@@ -203,7 +203,7 @@ class Gateway:
         endpoint, began = self._health.current(), self._clock()
         heard_at = began
         wanted = self._etcd.duplex
-        token = ""
+        stream: WatchStream | None = None
 
         def heard(header: Header) -> None:
             nonlocal heard_at
@@ -218,23 +218,26 @@ class Gateway:
                 # A call that is refused for its token is repeated with another. A watch is not, and before
                 # 3.5.6 it would be told "permission denied" for that, too.
                 await self.revision(keys, endpoint.url)
-                token = await self._unary.token(endpoint)
-            async with open_watch(
-                self._transport,
-                endpoint,
-                path,
-                keys,
-                start_revision,
-                authorization(token),
-                duplex=wanted == "on" or (wanted == "auto" and endpoint.try_duplex(self._clock())),
-                fall_back=wanted == "auto",
-                clock=self._clock,
-                heard=heard,
-            ) as stream:
-                yield stream
-        except (Unauthenticated, PermissionDenied) as error:
-            self._tokens.reject(endpoint.url, token, error.message)
-            raise
+            token = await self._unary.token(endpoint)
+            try:
+                async with open_watch(
+                    self._transport,
+                    endpoint,
+                    path,
+                    keys,
+                    start_revision,
+                    authorization(token),
+                    duplex=wanted == "on" or (wanted == "auto" and endpoint.try_duplex(self._clock())),
+                    fall_back=wanted == "auto",
+                    clock=self._clock,
+                    heard=heard,
+                ) as stream:
+                    yield stream
+            except (Unauthenticated, PermissionDenied) as error:
+                # Whoever follows the stream may have made a call that was refused: that says nothing of it.
+                if stream is None or stream.refused:
+                    self._tokens.reject(endpoint.url, token, error.message)
+                raise
         except FAULTS as error:
             # Whoever follows the stream may have asked elsewhere, too.
             if error.endpoint == endpoint.url:

@@ -19,7 +19,7 @@ from typing import Self
 import aiohttp
 
 from syncd.gateway.endpoints import Endpoint
-from syncd.gateway.errors import MalformedAnswer, Unreachable, unary_error
+from syncd.gateway.errors import EtcdError, MalformedAnswer, Unreachable, unary_error
 from syncd.gateway.framing import Documents, DocumentTooLong
 from syncd.gateway.messages import PROGRESS_REQUEST, Header, WatchResult, watch_request, watch_result
 from syncd.gateway.transport import Transport, read_limited, translated, unsaid
@@ -58,6 +58,8 @@ class WatchStream:
         self.synchronised = endpoint.synchronised
         """Whether the answer to a progress request comes after all events up to its revision, as the member's
         version tells; known once the first result is here, which names the member."""
+        self.refused = False
+        """Whether etcd ended it with an error of its own, such as PermissionDenied."""
         self._requests = requests
         self._documents = Documents()
         self._complete: deque[bytes] = deque()
@@ -99,7 +101,7 @@ class WatchStream:
                 self._complete.extend(self._documents.feed(chunk))
             except DocumentTooLong as error:
                 raise MalformedAnswer(self.url, str(error)) from error
-        result = watch_result(self.url, self._complete.popleft())
+        result = self._result(self._complete.popleft())
         if self._endpoint.member_id not in (0, result.header.member_id):
             self.synchronised = False  # another member than the one that told its version
         self._heard(result.header)
@@ -111,9 +113,16 @@ class WatchStream:
         if not rest:
             raise Unreachable(self.url, "etcd closed the watch")
         try:
-            return watch_result(self.url, rest)
+            return self._result(rest)
         except MalformedAnswer as error:
             raise Unreachable(self.url, "the watch was cut in the middle of a document") from error
+
+    def _result(self, document: bytes) -> WatchResult:
+        try:
+            return watch_result(self.url, document)
+        except EtcdError:
+            self.refused = True
+            raise
 
 
 @asynccontextmanager

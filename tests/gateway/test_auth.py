@@ -198,6 +198,25 @@ async def test_authentication_is_switched_on_and_off(
     assert said == ["authentication is off", "authentication is on again"] * times
 
 
+async def test_a_call_that_is_refused_says_nothing_of_the_token(
+    guarded: Etcd, connect: Connect, password: Path
+) -> None:
+    """Not either when it was made by whoever follows a stream: every daemon would have etcd hash for that."""
+    gateway = connect(guarded.endpoint, user="reader", password_file=password)
+
+    async def follow() -> None:
+        async with gateway.watch(ALLOWED, 1):
+            as_root(guarded, "user", "revoke-role", "reader", "reading")
+            await gateway.revision(ALLOWED)
+
+    with pytest.raises(PermissionDenied):
+        await follow()
+    await is_refused(gateway, PermissionDenied)
+    as_root(guarded, "user", "grant-role", "reader", "reading")
+    await works(gateway)
+    assert authentications(guarded) == 1 + 2  # those of `root`
+
+
 async def test_a_busy_etcd_hashes_for_those_who_gave_up(connect: Connect, password: Path) -> None:
     """A fleet that asks again and again, each time anew, would keep it hashing for nobody."""
     with Etcd(flags=["--bcrypt-cost=12"]) as etcd:
