@@ -41,6 +41,9 @@ SLOWEST = 8 << 10
 READ_BUFFER = 1 << 20
 """Bytes read ahead before the socket is left to wait; aiohttp's 64 KiB would make a page many wake-ups."""
 
+CAUSES = 10
+"""So many causes of an error are followed: more than there are, and nothing keeps them from going in circles."""
+
 _WHY: dict[int, Why] = {
     errno.ECONNREFUSED: "refused",
     errno.ETIMEDOUT: "late",
@@ -265,8 +268,8 @@ def _lost(error: aiohttp.ClientConnectionError | OSError) -> str:
 def _kind(error: Exception) -> str:
     """The kind of an error, which is left empty: it quotes what came, and its `repr` has what was sent."""
     cause: BaseException = error
-    while deeper := cause.__cause__ or cause.__context__:
-        cause = deeper
+    for _ in range(CAUSES):
+        cause = cause.__cause__ or cause.__context__ or cause
     error.args = ()
     error.__cause__ = error.__context__ = None
     if isinstance(error, aiohttp.ClientResponseError):

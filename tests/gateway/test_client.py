@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from syncd.gateway import (
@@ -17,6 +18,7 @@ from syncd.gateway import (
     Unavailable,
     Unreachable,
 )
+from syncd.gateway.transport import translated
 from syncd.keyrange import KeyRange, prefix_range
 from tests.etcd import Cluster, Etcd
 from tests.gateway.conftest import Connect
@@ -203,6 +205,19 @@ async def test_the_other_endpoint_is_asked_when_one_is_dead(new_etcd: Etcd, conn
             for _ in range(2):
                 page: Page = await gateway.range_page(KEYS, limit=1, revision=0)
                 assert page.url == new_etcd.endpoint
+
+
+def test_causes_may_go_in_a_circle() -> None:
+    """The error of a library is understood all the same."""
+    first, second = aiohttp.ClientPayloadError("first"), ZeroDivisionError("second")
+    first.__cause__, second.__cause__ = second, first
+    with (
+        pytest.raises(
+            Unreachable, match=r"cut in the middle of an answer: (ClientPayload|ZeroDivision)Error$"
+        ),
+        translated("http://etcd:2379", ""),
+    ):
+        raise first
 
 
 async def test_a_member_without_its_peers_does_not_answer(connect: Connect) -> None:
