@@ -42,7 +42,7 @@ READ_BUFFER = 1 << 20
 """Bytes read ahead before the socket is left to wait; aiohttp's 64 KiB would make a page many wake-ups."""
 
 CAUSES = 10
-"""So many causes of an error are followed: more than there are, and nothing keeps them from going in circles."""
+"""So many causes of an error are followed: more than there are, and nothing keeps them from a circle."""
 
 _WHY: dict[int, Why] = {
     errno.ECONNREFUSED: "refused",
