@@ -3,7 +3,8 @@
     file ──document──▶ YAML nodes ──reader──▶ draft ──checks──▶ Config, or ConfigError with every mistake
 
 `schema` has the keys, their types, bounds and defaults; `notation` and `units` how single values are
-written; `ranges` what a range is; `draft` holds what is good so far beside what is not.
+written; `ranges` what a range is; `draft` holds what is good so far beside what is not. `files` reads
+the files that the configuration names, `pem` certificates and keys, and `openssl` has the last word on these.
 """
 
 from syncd.config.errors import ConfigError, Mistake

@@ -222,7 +222,8 @@ class _File:
         return Unusable(code, self._path, found, expected=_EXPECTED[self._kind], cure=cure)
 
     def damaged(self, block: _Block, how: str) -> Unusable:
-        cure = f"copy it again from where it was made; what openssl says: {_TOOL[self._kind]} -noout -in {{}}"
+        openssl = f"sed -n '{block.line},/-----END/p' {{}} | {_TOOL[self._kind]} -noout"
+        cure = f"copy it again from where it was made; what openssl says: {openssl}"
         return self.unusable("file.not_pem", f"holds {block.kind} (line {block.line}) that {how}", cure)
 
     def without(self, blocks: list[_Block]) -> Unusable:

@@ -8,6 +8,7 @@ credentials  certificates and password
 auth         the token of each endpoint, renewed in time
 authenticate asking for one
 rotation     certificates and password that are renewed while running
+trial        whether etcd lets syncd in with new certificates
 shown        the certificate that each endpoint showed last
 identity     what an endpoint tells of itself: version, paths, status
 health       which endpoint is asked, as answers and failures tell

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import ssl
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,7 +38,7 @@ UNREADABLE = NAMED.replace(b"somebody", b"some\xffody")
 CHANGES = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=2)
 """Where in the file, as a share of its length, another byte is put."""
 
-unhurried = settings(deadline=None, max_examples=300)
+unhurried = settings(deadline=None, max_examples=100)
 
 
 def pem_file(der: bytes, label: str = "CERTIFICATE") -> bytes:
@@ -140,3 +142,8 @@ def test_what_only_one_library_takes(tmp_path: Path, der: bytes, how: str) -> No
     [mistake] = caught.value.mistakes
     assert (mistake.path, mistake.code, mistake.line) == ("etcd.tls.ca_file", "file.not_pem", 1)
     assert f"holds a certificate (line {1 + GOOD.count(10)}) that {how}" in mistake.message
+    if "OpenSSL" in how and shutil.which("openssl"):
+        command = ["bash", "-c", mistake.cure.rpartition(": ")[2]]
+        told = subprocess.run(command, capture_output=True, check=False)
+        assert b"certificate" in told.stderr
+        assert told.returncode
