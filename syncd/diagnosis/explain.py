@@ -46,7 +46,7 @@ _NO_CONNECTION: dict[Why, tuple[str, str]] = {
     "lost": ("gateway.cut", "etcd's own log may tell why; so may that of a proxy on the way"),
     "proxy": (
         "gateway.unavailable",
-        "see which etcd the proxy passes requests on to, and whether that is up; or name etcd itself",
+        "see whether the etcd is up that the proxy passes requests on to; or name that in etcd.endpoints",
     ),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.etcd import PROGRAMS, usual_version
+from tests.etcd import PROGRAMS
 
 
 def commands(cure: str) -> list[str]:
@@ -19,7 +19,7 @@ def commands(cure: str) -> list[str]:
 def paste(command: str, directory: Path, version: str = "") -> str:
     """Run one in `directory`, with that version's etcdctl, and return what it prints; it must succeed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}
-    environment["PATH"] = f"{PROGRAMS / (version or usual_version())}:{environment['PATH']}"
+    environment["PATH"] = f"{PROGRAMS / version}:{environment['PATH']}"
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=directory,

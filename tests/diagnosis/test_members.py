@@ -160,7 +160,7 @@ async def test_a_learner_is_told(tmp_path: Path) -> None:
             # Only one that votes can be asked for that.
             [promote] = commands(finding.cure)
             await until(lambda: raft_index(learner) == raft_index(voter))
-            paste(promote, tmp_path)
+            paste(promote, tmp_path, voter.version)
             assert "etcd.learner" not in codes(member_findings(await asked_all(urls), urls))
         finally:
             learner.close()
