@@ -4,7 +4,8 @@
 
 `schema` has the keys, their types, bounds and defaults; `notation` and `units` how single values are
 written; `ranges` what a range is; `draft` holds what is good so far beside what is not. `files` reads
-the files that the configuration names, `pem` certificates and keys, and `openssl` has the last word on these.
+the files that the configuration names, `pem` certificates and keys; `kinds` names what else they hold, and
+`openssl` has the last word on them.
 """
 
 from syncd.config.errors import ConfigError, Mistake

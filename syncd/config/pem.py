@@ -28,6 +28,17 @@ from cryptography.x509.oid import NameOID
 
 from syncd.config.errors import quoted, shown
 from syncd.config.files import Unusable, in_shell, read_file
+from syncd.config.kinds import (
+    CERTIFICATE,
+    CURES,
+    DER_CURES,
+    ENCRYPTED_KEY,
+    EXPECTED,
+    KEY,
+    LABELS,
+    PKCS12,
+    TOOL,
+)
 from syncd.config.openssl import trust
 
 PrivateKey = (
@@ -38,58 +49,6 @@ PrivateKey = (
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 TITLE_CHARACTERS = 100
-
-CERTIFICATE = "a certificate"
-KEY = "a private key"
-ENCRYPTED_KEY = "an encrypted private key"
-REQUEST = "a request for a certificate"
-TRUSTED = "a certificate in OpenSSL's own format"
-PKCS7 = "a PKCS #7 bundle"
-PKCS12 = "a PKCS #12 bundle"
-
-_KINDS = {
-    "CERTIFICATE": CERTIFICATE,
-    "X509 CERTIFICATE": CERTIFICATE,
-    "PRIVATE KEY": KEY,
-    "RSA PRIVATE KEY": KEY,
-    "EC PRIVATE KEY": KEY,
-    "ENCRYPTED PRIVATE KEY": ENCRYPTED_KEY,
-    "CERTIFICATE REQUEST": REQUEST,
-    "NEW CERTIFICATE REQUEST": REQUEST,
-    "TRUSTED CERTIFICATE": TRUSTED,
-    "PKCS7": PKCS7,
-    "X509 CRL": "a list of revoked certificates",
-    "PUBLIC KEY": "a public key",
-    "OPENSSH PRIVATE KEY": "a key for SSH",
-    **dict.fromkeys(("DH PARAMETERS", "DSA PARAMETERS", "EC PARAMETERS"), "parameters of a key"),
-}
-"""What a block is, by its label (RFC 7468, and what openssl writes besides)."""
-
-_EXPECTED = {
-    CERTIFICATE: "a file with one or more certificates in PEM",
-    KEY: "a file with one private key in PEM, not encrypted",
-}
-_TOOL = {CERTIFICATE: "openssl x509", KEY: "openssl pkey"}
-_EXCHANGED = (
-    "name the other file; are those of certificate and key exchanged? What this one holds: grep BEGIN {}"
-)
-_CURES = {
-    (CERTIFICATE, KEY): _EXCHANGED,
-    (CERTIFICATE, ENCRYPTED_KEY): _EXCHANGED,
-    (KEY, CERTIFICATE): _EXCHANGED,
-    (KEY, ENCRYPTED_KEY): "decrypt it, and name the result: openssl pkey -in {} -out {new}",
-    (CERTIFICATE, REQUEST): "let the CA sign it, and name the result: "
-    "openssl x509 -req -in {} -CA CA.pem -CAkey CA.key -copy_extensions copyall -days 365 -out {new}",
-    (CERTIFICATE, TRUSTED): "convert it, and name the result: openssl x509 -in {} -out {new}",
-    (CERTIFICATE, PKCS7): "convert it, and name the result: openssl pkcs7 -print_certs -in {} -out {new}",
-}
-_DER_CURES = {
-    (CERTIFICATE, CERTIFICATE): "convert it, and name the result: openssl x509 -inform der -in {} -out {new}",
-    (KEY, KEY): "convert it, and name the result: openssl pkey -inform der -in {} -out {new}",
-    (KEY, ENCRYPTED_KEY): "convert it, and name the result: openssl pkey -inform der -in {} -out {new}",
-    (CERTIFICATE, PKCS12): "take it out, and name the result: openssl pkcs12 -in {} -nokeys -out {new}",
-    (KEY, PKCS12): "take it out, and name the result: openssl pkcs12 -in {} -nocerts -nodes -out {new}",
-}
 
 _NOT_UNDERSTOOD = (
     ValueError,
@@ -127,7 +86,7 @@ def read_key(path: Path) -> PrivateKey:
     if block is None:
         raise file.without(blocks)
     if block.kind == ENCRYPTED_KEY:
-        raise file.unusable("tls.key_encrypted", f"holds {ENCRYPTED_KEY}", _CURES[KEY, ENCRYPTED_KEY])
+        raise file.unusable("tls.key_encrypted", f"holds {ENCRYPTED_KEY}", CURES[KEY, ENCRYPTED_KEY])
     try:
         # To look for errors in the primes would take 0.2 s with 4096 bits; OpenSSL doesn't do so, either.
         key = load_pem_private_key(block.text, password=None, unsafe_skip_rsa_key_validation=True)
@@ -196,7 +155,7 @@ class _File:
     def __init__(self, path: Path, kind: str) -> None:
         self._path = path
         self._kind = kind
-        self._data = read_file(path, expected=_EXPECTED[kind])
+        self._data = read_file(path, expected=EXPECTED[kind])
 
     def blocks(self) -> Iterator[_Block]:
         """Yield the blocks, whatever text stands around them; Unusable when one has no end."""
@@ -219,10 +178,10 @@ class _File:
     def unusable(self, code: str, found: str, cure: str) -> Unusable:
         new = in_shell(self._path.with_name(self._path.name + ".new"))
         cure = cure.format(in_shell(self._path), new=new)
-        return Unusable(code, self._path, found, expected=_EXPECTED[self._kind], cure=cure)
+        return Unusable(code, self._path, found, expected=EXPECTED[self._kind], cure=cure)
 
     def damaged(self, block: _Block, how: str) -> Unusable:
-        openssl = f"sed -n '{block.line},/-----END/p' {{}} | {_TOOL[self._kind]} -noout"
+        openssl = f"sed -n '{block.line},/-----END/p' {{}} | {TOOL[self._kind]} -noout"
         cure = f"copy it again from where it was made; what openssl says: {openssl}"
         return self.unusable("file.not_pem", f"holds {block.kind} (line {block.line}) that {how}", cure)
 
@@ -230,11 +189,11 @@ class _File:
         """What to say when none of the blocks is what the file is named for."""
         if blocks:
             kinds = list(dict.fromkeys(block.kind for block in blocks))
-            known = (_CURES[self._kind, kind] for kind in kinds if (self._kind, kind) in _CURES)
+            known = (CURES[self._kind, kind] for kind in kinds if (self._kind, kind) in CURES)
             cure = next(known, "name another file; what this one holds: grep BEGIN {}")
             return self.unusable("file.wrong_kind", f"holds {' and '.join(kinds[:3])}", cure)
         kind = _der_kind(self._data)
-        cure = _DER_CURES.get((self._kind, kind), "name another file; what this one is: od -c {} | head")
+        cure = DER_CURES.get((self._kind, kind), "name another file; what this one is: od -c {} | head")
         found = f"holds {kind}, in DER" if kind else 'has no line "-----BEGIN …-----"'
         return self.unusable("file.not_pem", found, cure)
 
@@ -263,7 +222,7 @@ def _kind(begin: re.Match[bytes]) -> str:
     after = begin.string[begin.end() : begin.end() + 40].lstrip()
     if after.startswith(b"Proc-Type: 4,ENCRYPTED"):  # as `openssl rsa -aes128 -traditional` writes it
         return ENCRYPTED_KEY
-    return _KINDS.get(label, f"a block {quoted(label)}")
+    return LABELS.get(label, f"a block {quoted(label)}")
 
 
 def _der_kind(data: bytes) -> str:
