@@ -89,13 +89,15 @@ def _wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
 def summary(findings: Sequence[Shown]) -> tuple[str, str]:
     """All in one line, and its style."""
     count = Counter(finding.level for finding in findings)
-    told = ", ".join(
+    parts = [
         f"{count[level]} {level}{'' if count[level] == 1 else 's'}"
         for level in ("error", "warning")
         if count[level]
-    )
+    ]
     if count["error"]:
-        told += f" ({', '.join(dict.fromkeys(each.code for each in findings if each.level == 'error'))})"
+        codes = dict.fromkeys(each.code for each in findings if each.level == "error")
+        parts[0] += f" ({', '.join(codes)})"
+    told = ", ".join(parts)
     if count["error"]:
         return f"{told}: syncd cannot work like this", STYLES["error"]
     if count["warning"]:

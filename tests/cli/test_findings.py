@@ -126,7 +126,7 @@ def test_every_level_has_its_mark() -> None:
         (["tcp.refused"], "1 error (tcp.refused): syncd cannot work like this"),
         (
             ["tcp.refused", "tcp.timeout", "clock.differs"],
-            "2 errors, 1 warning (tcp.refused, tcp.timeout): syncd cannot work like this",
+            "2 errors (tcp.refused, tcp.timeout), 1 warning: syncd cannot work like this",
         ),
     ],
 )
