@@ -50,7 +50,7 @@ CURES = {
     (CERTIFICATE, TRUSTED): "convert it, and name the result: openssl x509 -in {} -out {new}",
     (CERTIFICATE, PKCS7): "convert it, and name the result: openssl pkcs7 -print_certs -in {} -out {new}",
 }
-"""What to do with a file that should hold the first, and holds the second; `{}`: the file, `{new}`: another."""
+"""What to do with a file that should hold the first, and holds the second: `{}`, or `{new}` in its place."""
 
 DER_CURES = {
     (CERTIFICATE, CERTIFICATE): "convert it, and name the result: openssl x509 -inform der -in {} -out {new}",
