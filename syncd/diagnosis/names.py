@@ -18,6 +18,8 @@ _USAGES = {
 }
 _FOR_CLIENTS = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
+_NO_NAME = x509.Name([])
+
 
 def is_for_clients(certificate: x509.Certificate) -> bool:
     """Whether a client may show it: without a list of usages, it may be used for anything."""
@@ -40,9 +42,25 @@ def alternatives(certificate: x509.Certificate) -> list[str]:
     return [*dns, *(f"IP:{address}" for address in names.get_values_for_type(x509.IPAddress))]
 
 
+def subject_name(certificate: x509.Certificate) -> x509.Name:
+    """Whose it is; an empty name where that is not encoded as names are."""
+    try:
+        return certificate.subject
+    except ValueError:
+        return _NO_NAME
+
+
+def issuer_name(certificate: x509.Certificate) -> x509.Name:
+    """Who signed it; an empty name where that is not encoded as names are."""
+    try:
+        return certificate.issuer
+    except ValueError:
+        return _NO_NAME
+
+
 def issuer(certificate: x509.Certificate) -> str:
-    """Who signed it."""
-    return _name(certificate.issuer)
+    """Who signed it, for people."""
+    return _name(issuer_name(certificate))
 
 
 def some(names: Sequence[x509.Name]) -> str:

@@ -13,7 +13,7 @@ from syncd.config.pem import title
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.commands import issued_again
 from syncd.diagnosis.explain import SET_CERTIFICATE
-from syncd.diagnosis.names import alternatives, is_for_clients, issuer, second, some, usages
+from syncd.diagnosis.names import alternatives, is_for_clients, issuer, issuer_name, second, some, usages
 from syncd.diagnosis.sight import Handshake
 from syncd.findings import Finding
 
@@ -153,4 +153,4 @@ _ANEW = "syncd reads its own files anew by itself when they change"
 
 
 def _from(chain: Sequence[x509.Certificate], authorities: Sequence[x509.Name]) -> bool:
-    return any(certificate.issuer in authorities for certificate in chain)
+    return any(issuer_name(certificate) in authorities for certificate in chain)

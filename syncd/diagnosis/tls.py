@@ -18,7 +18,7 @@ from syncd.config.pem import title
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.commands import certificates_shown
 from syncd.diagnosis.explain import see_etcd
-from syncd.diagnosis.names import alternatives, day, issuer, second, some
+from syncd.diagnosis.names import alternatives, day, issuer, issuer_name, second, some, subject_name
 from syncd.diagnosis.refusal import again_for_both, refusals
 from syncd.diagnosis.sight import NO_ANSWER, Fault, Handshake
 from syncd.findings import Finding
@@ -134,17 +134,18 @@ def _expired(url: str, fault: Fault, handshake: Handshake, own: Own) -> Finding:
 
 
 def _untrusted(url: str, leaf: x509.Certificate, own: Own) -> Finding:
-    by_itself = leaf.issuer == leaf.subject
+    signer = issuer_name(leaf)
+    by_itself = signer == subject_name(leaf)
     seen = f"the certificate of {title(leaf)} is issued by {'itself' if by_itself else issuer(leaf)}; "
-    same = any(each.subject == leaf.issuer for each in own.authorities)
+    held = [subject_name(each) for each in own.authorities]
     which = "that certificate" if by_itself else "the certificate of the CA that issued it"
     if own.tls.ca_file:
-        seen += f"{own.tls.ca_file} holds {some([each.subject for each in own.authorities])}"
+        seen += f"{own.tls.ca_file} holds {some(held)}"
         cure = f"put {which} into {own.tls.ca_file}"
     else:
         seen += "etcd.tls.ca_file is not set, so the authorities count that this machine trusts"
         cure = f"set etcd.tls.ca_file to a file with {which}"
-    if same:
+    if signer in held:
         seen += ", which has the same name but another key"
     elif not by_itself:
         cure += "; or, if that CA is one between, add its certificate to etcd's --cert-file"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from syncd.config import TLS
 from syncd.config.notation import HostName
@@ -151,6 +152,15 @@ def test_another_name(authority: Authority, names: list[str], cure: str) -> None
     assert finding.cure.endswith(cure)
     _, sets, name = finding.cure.partition("server_name: ")
     assert not sets or HostName().read(name) == name
+
+
+def test_names_that_nobody_can_read(tmp_path: Path) -> None:
+    """A CA that encodes its name wrongly is told as one without a name, and stops no diagnosis."""
+    ca = Authority(tmp_path, "unreadable")
+    broken = certificate(ca.issue("server")).public_bytes(Encoding.DER).replace(b"unread", b"unr\xff\xfed")
+    server = x509.load_der_x509_certificate(broken)
+    finding = judged(shown(server, faults=((UNKNOWN_ISSUER, 0),)), CA, ca)["tls.server_cert_untrusted"]
+    assert "is issued by a CA without a name; /ca.pem holds CN=unreadable" in finding.seen
 
 
 def test_names_that_are_made_to_deceive(authority: Authority) -> None:
