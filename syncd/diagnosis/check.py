@@ -65,7 +65,7 @@ class _Check:
             group.create_task(self._look_here(), name="this host")
             for url in etcd.endpoints:
                 group.create_task(self._in_time(url, own), name=f"the way to {url}")
-        self._told.add(*member_findings(self._members, etcd.endpoints))
+        self._told.add(*member_findings(self._members, etcd))
         self._told.add(*self._ends(own))
         for version in sorted(self._versions):
             self._told.add(*version_findings(f"etcd {version}", version))
@@ -141,8 +141,13 @@ class _Check:
         endpoint = gateway.endpoints.current
         self._add(found("gateway.ok", url, f"etcd {endpoint.version} answers at {endpoint.prefix}"))
         if gateway.unguarded:
-            cure = "take etcd.user out of the configuration, or switch it on:\n"
-            cure += f"  {etcdctl(etcd, url, root=True)} auth enable"
+            as_root = etcdctl(etcd, url, root=True)
+            cure = (
+                "take etcd.user out of the configuration; or let there be a root, and switch it on:\n"
+                f"  {as_root} user add root\n"
+                f"  {as_root} user grant-role root root\n"
+                f"  {as_root} auth enable"
+            )
             self._add(found("auth.off", url, "authentication is not enabled", cure))
         elif etcd.user is not None:
             self._add(found("auth.ok", url, f"etcd lets the user {etcd.user!r} in"))

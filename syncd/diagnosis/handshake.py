@@ -63,7 +63,7 @@ async def shake_hands(address: str, port: int, name: str, tls: TLS, request: byt
         chain=chain,
         faults=tuple(faults),
         wrong_name=bool(chain) and await _is_for_others(address, port, name, chain[0], tls),
-        authorities=tuple(connection.get_client_ca_list(as_cryptography=True)),
+        authorities=_authorities(connection),
         alert=alert,
         failed=failed,
         answer=answer,
@@ -139,6 +139,13 @@ async def _is_for_others(address: str, port: int, name: str, certificate: x509.C
         return False  # etcd refuses us, but only after the name was looked at
     writer.close()
     return False
+
+
+def _authorities(connection: SSL.Connection) -> tuple[x509.Name, ...]:
+    try:
+        return tuple(connection.get_client_ca_list(as_cryptography=True))
+    except ValueError:  # OpenSSL takes names that are badly encoded
+        return ()
 
 
 def _is_address(name: str) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from syncd.config import TLS, Etcd
+from syncd.config import Etcd
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.commands import etcdctl
 from syncd.diagnosis.explain import no_leader, no_space
@@ -38,8 +38,6 @@ ENDPOINTS = "etcd.endpoints"
 """What findings are about that concern all of them."""
 
 NOT_TOLD = Header()
-
-WITHOUT_TLS = TLS()
 
 _status = msgspec.json.Decoder(StatusAnswer, strict=False)
 _members = msgspec.json.Decoder(MemberListAnswer, strict=False)
@@ -116,14 +114,8 @@ def _alarms_in(errors: Iterable[str]) -> tuple[tuple[Alarm, ...], tuple[str, ...
     return tuple(alarms), tuple(says)
 
 
-def member_findings(
-    members: Sequence[Member], endpoints: Sequence[str], tls: TLS = WITHOUT_TLS, user: str | None = None
-) -> list[Finding]:
-    """What the answers say of each member and of their clusters; nothing of those that did not answer.
-
-    `endpoints`, `tls` and `user` are those that are configured.
-    """
-    etcd = Etcd(endpoints=tuple(endpoints), tls=tls, user=user)
+def member_findings(members: Sequence[Member], etcd: Etcd) -> list[Finding]:
+    """What the answers say of each member and of their clusters; nothing of those that did not answer."""
     known = [member for member in members if member.header.cluster_id]
     findings = [_own(member, known, etcd) for member in known]
     for member in known:
@@ -139,7 +131,7 @@ def member_findings(
         seen = "; ".join(f"{', '.join(urls)}: cluster {cluster:x}" for cluster, urls in clusters.items())
         findings.append(found("etcd.other_cluster", ENDPOINTS, seen, "leave those of one cluster there"))
     else:
-        findings += _not_configured(known, endpoints)
+        findings += _not_configured(known, etcd.endpoints)
     return findings
 
 

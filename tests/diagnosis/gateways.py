@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from syncd.config import Config, Etcd, Timeouts
+from syncd.diagnosis.members import Member, member_findings
 from syncd.diagnosis.ranges import range_findings
 from syncd.findings import Finding
 from syncd.gateway import Gateway
@@ -19,6 +21,11 @@ def alone(url: str, *, heartbeat: float = 5.0, request: float = 5.0, **settings:
     etcd = Etcd(endpoints=(url,), timeouts=timeouts, **settings)
     clock = asyncio.get_running_loop().time
     return Gateway(etcd, draw=random.Random(1), clock=clock), etcd
+
+
+def findings_of(members: Sequence[Member], urls: Sequence[str]) -> list[Finding]:
+    """What is found of the members when these are the endpoints."""
+    return member_findings(members, Etcd(endpoints=tuple(urls)))
 
 
 async def ranged(url: str, keys: KeyRange | str = "/", **settings: Any) -> dict[str, Finding]:

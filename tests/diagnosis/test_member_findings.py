@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from syncd.config import TLS
+from syncd.config import TLS, Etcd
 from syncd.diagnosis.members import LAG, WRITES_A_SECOND, Member, member_findings
 from syncd.findings import Finding
 from syncd.gateway import Header, NoGateway
 from syncd.gateway.membership import Alarm, ListedMember
 from syncd.gateway.messages import StatusAnswer
+from tests.diagnosis.gateways import findings_of
 
 URLS = tuple(f"http://10.0.0.{i}:2379" for i in range(1, 4))
 CLUSTER = 0xC1
@@ -46,7 +47,7 @@ LISTED = tuple(ListedMember(i, f"member{i}", (URLS[i - 1],)) for i in range(1, 4
 
 def test_members_that_are_well() -> None:
     """Each is told with its version, its part, its cluster, where it is and how large."""
-    one, two = member_findings([member(1, listed=LISTED), member(2, 5001, listed=LISTED)], URLS)
+    one, two = findings_of([member(1, listed=LISTED), member(2, 5001, listed=LISTED)], URLS)
     assert codes([one, two]) == ["etcd.ok", "etcd.ok"]
     assert one.subject == URLS[0]
     assert one.seen == "etcd 3.5.16, leader, cluster c1, revision 5000, database 25.0 MiB"
@@ -56,21 +57,22 @@ def test_members_that_are_well() -> None:
 def test_of_a_member_that_did_not_answer_nothing_is_told() -> None:
     """Whoever asked it knows the error."""
     lost = Member(URLS[2], error=NoGateway(URLS[2], "gone"))
-    assert codes(member_findings([member(1), lost], URLS)) == ["etcd.ok"]
-    assert member_findings([lost], URLS) == []
-    assert member_findings([], URLS) == []
+    assert codes(findings_of([member(1), lost], URLS)) == ["etcd.ok"]
+    assert findings_of([lost], URLS) == []
+    assert findings_of([], URLS) == []
 
 
 def test_a_member_without_a_leader_stops_syncd() -> None:
     """However fresh it is; what else is to be said of it comes after that."""
-    finding, _ = member_findings([member(1, leader=0), member(2, 50)], URLS[:2])
+    finding, _ = findings_of([member(1, leader=0), member(2, 50)], URLS[:2])
     assert (finding.code, finding.level, finding.subject) == ("etcd.no_leader", "error", URLS[0])
     assert finding.cure.endswith(f"\n  ETCDCTL_API=3 etcdctl --endpoints={URLS[0]},{URLS[1]} endpoint status")
 
 
 def test_etcdctl_gets_in_as_syncd_does() -> None:
     """With its certificates; and as root where there are users."""
-    found = member_findings([member(1, leader=0)], URLS[:1], TLS(ca_file=Path("/ca.pem")), "me")
+    etcd = Etcd(endpoints=(URLS[0],), tls=TLS(ca_file=Path("/ca.pem")), user="me")
+    found = member_findings([member(1, leader=0)], etcd)
     assert f"etcdctl --endpoints={URLS[0]} --cacert=/ca.pem --user=root endpoint status" in found[0].cure
 
 
@@ -89,7 +91,7 @@ def test_etcdctl_gets_in_as_syncd_does() -> None:
 )
 def test_a_member_lags_when_writes_in_between_do_not_explain_it(revision: int, at: float, lags: bool) -> None:
     """Members are asked one after the other; and a revision that was not told is none."""
-    findings = member_findings([member(1, 9000), member(2, revision, at=at), member(3, 8999)], URLS)
+    findings = findings_of([member(1, 9000), member(2, revision, at=at), member(3, 8999)], URLS)
     assert codes(findings) == ["etcd.ok", "etcd.lagging" if lags else "etcd.ok", "etcd.ok"]
     if lags:
         assert f"{9000 - revision:,} behind {URLS[0]}" in findings[1].seen
@@ -98,7 +100,7 @@ def test_a_member_lags_when_writes_in_between_do_not_explain_it(revision: int, a
 
 def test_nobody_lags_behind_another_cluster() -> None:
     """Its revisions are others; that they are two clusters is what is told."""
-    findings = member_findings([member(1, 9_000_000), member(2, 5, cluster=0xC2), member(3)], URLS)
+    findings = findings_of([member(1, 9_000_000), member(2, 5, cluster=0xC2), member(3)], URLS)
     assert codes(findings) == ["etcd.ok", "etcd.ok", "etcd.lagging", "etcd.other_cluster"]
     assert findings[-1].level == "error"
     assert findings[-1].subject == "etcd.endpoints"
@@ -107,7 +109,7 @@ def test_nobody_lags_behind_another_cluster() -> None:
 
 def test_what_a_member_complains_of_is_told_in_its_words() -> None:
     """Later versions may know more than alarms."""
-    _, finding = member_findings([member(1, says=("the moon is full",))], URLS[:1])
+    _, finding = findings_of([member(1, says=("the moon is full",))], URLS[:1])
     assert (finding.code, finding.seen) == ("etcd.alarm", "etcd says of itself: the moon is full")
     assert "endpoint health" in finding.cure
 
@@ -115,7 +117,7 @@ def test_what_a_member_complains_of_is_told_in_its_words() -> None:
 def test_an_alarm_is_told_once_of_the_member_that_raised_it() -> None:
     """All members tell of all alarms; one that is unknown has its place, too."""
     alarms = (Alarm(2, "NOSPACE"), Alarm(0, "CORRUPT"), Alarm(9, "MELTDOWN"))
-    findings = member_findings([member(1, alarms=alarms), member(2, alarms=alarms)], URLS[:2])
+    findings = findings_of([member(1, alarms=alarms), member(2, alarms=alarms)], URLS[:2])
     assert codes(findings) == ["etcd.ok", "etcd.ok", *["etcd.alarm"] * 3]
     corrupt, unknown, full = findings[2:]
     assert (full.subject, full.seen) == (URLS[1], "the alarm NOSPACE was raised by member 2")
@@ -165,7 +167,7 @@ def test_members_that_are_not_configured(
     missing: str | None,
 ) -> None:
     """Told only when it is sure: of names alone, nobody can say who is who."""
-    findings = member_findings([member(i, listed=listed) for i in answered], endpoints)
+    findings = findings_of([member(i, listed=listed) for i in answered], endpoints)
     told = [finding for finding in findings if finding.code == "etcd.members_not_configured"]
     assert [finding.seen for finding in told] == (
         [f"the cluster has other members, too: {missing}"] if missing else []

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from syncd.diagnosis.members import Member, ask_member, member_findings
+from syncd.diagnosis.members import Member, ask_member
 from syncd.findings import Finding
 from syncd.gateway import WrongPassword
 from syncd.gateway.membership import Alarm
 from syncd.keyrange import KeyRange, prefix_range
 from tests.calls import RefusedError
-from tests.diagnosis.gateways import alone
+from tests.diagnosis.gateways import alone, findings_of
 from tests.diagnosis.shell import commands, paste
 from tests.etcd import Cluster, Etcd, reason_missing
 from tests.gateway.fake import answer, fake_gateway
@@ -59,7 +59,7 @@ async def test_a_real_member_and_its_alarms(etcd_version: str, tmp_path: Path) -
         assert one.error is None
         assert (one.version, one.alarms, one.says) == (etcd_version, (), ())
         assert [found.client_urls for found in one.listed] == [(etcd.endpoint,)]
-        [well] = member_findings([one], [etcd.endpoint])
+        [well] = findings_of([one], [etcd.endpoint])
         assert well.seen.startswith(
             f"etcd {etcd_version}, leader, cluster {one.header.cluster_id:x}, revision 1, database "
         )
@@ -68,7 +68,7 @@ async def test_a_real_member_and_its_alarms(etcd_version: str, tmp_path: Path) -
         etcd.ask("/maintenance/alarm", {"action": "ACTIVATE", "memberID": 0, "alarm": "CORRUPT"})
         one = await asked(etcd.endpoint)
         assert set(one.alarms) == {Alarm(one.header.member_id, "NOSPACE"), Alarm(0, "CORRUPT")}
-        findings = member_findings([one], [etcd.endpoint])
+        findings = findings_of([one], [etcd.endpoint])
         assert codes(findings) == ["etcd.ok", "etcd.alarm", "etcd.alarm"]
         assert {finding.level for finding in findings[1:]} == {"warning"}
         etcd.ask("/maintenance/alarm", {"action": "DEACTIVATE", "memberID": 0, "alarm": "CORRUPT"})
@@ -93,13 +93,13 @@ async def test_with_authentication(etcd_version: str, tmp_path: Path) -> None:
             assert (one.version, one.header.revision) == (etcd_version, 2)
             assert one.header.member_id == one.listed[0].id
             assert (one.status is None) is (secretive and user == "reader")
-            [well] = member_findings([one], [etcd.endpoint])
+            [well] = findings_of([one], [etcd.endpoint])
             assert well.code == "etcd.ok"
         if secretive:
             assert well.seen == f"etcd 3.5.30, cluster {one.header.cluster_id:x}, revision 2"
             one = await asked(etcd.endpoint, user="reader", password_file=password)
             assert (one.error, one.header.revision) == (None, 0)
-            assert codes(member_findings([one], [etcd.endpoint])) == ["etcd.ok"]
+            assert codes(findings_of([one], [etcd.endpoint])) == ["etcd.ok"]
         # The status needs no token before 3.5.30; the rest is missing, and the error says why.
         one = await asked(etcd.endpoint, user="reader", password_file=wrong)
         assert isinstance(one.error, WrongPassword)
@@ -114,21 +114,21 @@ async def test_a_cluster_that_loses_its_members(etcd_version: str) -> None:
         # The leader stays: no election comes in between.
         last = cluster.leader()
         second, third = (member for member in cluster.members if member is not last)
-        findings = member_findings(await asked_all(urls), urls)
+        findings = findings_of(await asked_all(urls), urls)
         assert codes(findings) == ["etcd.ok"] * 3
         assert [finding.subject for finding in findings if ", leader," in finding.seen] == [last.endpoint]
-        [_, note] = member_findings([await asked(last.endpoint)], [last.endpoint])
+        [_, note] = findings_of([await asked(last.endpoint)], [last.endpoint])
         assert note.code == "etcd.members_not_configured"
         assert second.endpoint in note.seen
         assert third.endpoint in note.seen
         third.kill()
         members = await asked_all(urls)
         assert [member.url for member in members if member.error] == [third.endpoint]
-        assert codes(member_findings(members, urls)) == ["etcd.ok"] * 2
+        assert codes(findings_of(members, urls)) == ["etcd.ok"] * 2
         second.kill()
         await until(lambda: not leader(last))
         members = await asked_all(urls)
-        [finding] = member_findings(members, urls)
+        [finding] = findings_of(members, urls)
         assert (finding.code, finding.level, finding.subject) == ("etcd.no_leader", "error", last.endpoint)
         assert {member.url for member in members if member.error} == {second.endpoint, third.endpoint}
         last.pause()
@@ -148,7 +148,7 @@ async def test_a_learner_is_told(tmp_path: Path) -> None:
             urls = [voter.endpoint, learner.endpoint]
             await until(lambda: leader(learner))
             members = await asked_all(urls)
-            well, finding = member_findings(members, urls)
+            well, finding = findings_of(members, urls)
             assert well.code == "etcd.ok"
             assert (finding.code, finding.level, finding.subject) == (
                 "etcd.learner",
@@ -156,12 +156,12 @@ async def test_a_learner_is_told(tmp_path: Path) -> None:
                 learner.endpoint,
             )
             # It is in no endpoint, and need not be.
-            assert codes(member_findings(await asked_all(urls[:1]), urls[:1])) == ["etcd.ok"]
+            assert codes(findings_of(await asked_all(urls[:1]), urls[:1])) == ["etcd.ok"]
             # Only one that votes can be asked for that.
             [promote] = commands(finding.cure)
             await until(lambda: raft_index(learner) == raft_index(voter))
             paste(promote, tmp_path, voter.version)
-            assert "etcd.learner" not in codes(member_findings(await asked_all(urls), urls))
+            assert "etcd.learner" not in codes(findings_of(await asked_all(urls), urls))
         finally:
             learner.close()
 
@@ -170,7 +170,7 @@ async def test_two_clusters_in_one_configuration(new_etcd: Etcd) -> None:
     """A mistake that syncd would not live with: it is told which endpoint belongs to which."""
     with Etcd() as stranger:
         urls = [new_etcd.endpoint, stranger.endpoint]
-        *_, finding = member_findings(await asked_all(urls), urls)
+        *_, finding = findings_of(await asked_all(urls), urls)
         assert finding.code == "etcd.other_cluster"
         assert all(url in finding.seen for url in urls)
 
