@@ -11,13 +11,13 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import closing, suppress
-from ipaddress import ip_address
 from typing import TypeVar
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from syncd.config import TLS
+from syncd.diagnosis.names import is_address
 from syncd.diagnosis.sight import Fault, Handshake
 from syncd.gateway.credentials import trusting
 
@@ -40,7 +40,7 @@ async def shake_hands(address: str, port: int, name: str, tls: TLS, request: byt
         connection = SSL.Connection(_context(tls, faults), None)
     except SSL.Error as error:  # they were good when the configuration was read
         return Handshake(failed=f"the certificate files cannot be used: {_reason(error)}")
-    if not _is_address(name):  # which is no name to ask for
+    if not is_address(name):  # which is no name to ask for
         connection.set_tlsext_host_name(name.encode("idna"))
     connection.set_connect_state()
     alert = failed = ""
@@ -146,14 +146,6 @@ def _authorities(connection: SSL.Connection) -> tuple[x509.Name, ...]:
         return tuple(connection.get_client_ca_list(as_cryptography=True))
     except ValueError:  # OpenSSL takes names that are badly encoded
         return ()
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _reason(error: SSL.Error) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -92,3 +93,12 @@ def _name(name: x509.Name) -> str:
 
 def _line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def is_address(name: str) -> bool:
+    """Whether `name` is an IP address."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -18,7 +17,16 @@ from syncd.config.pem import title
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.commands import certificates_shown
 from syncd.diagnosis.explain import see_etcd
-from syncd.diagnosis.names import alternatives, day, issuer, issuer_name, second, some, subject_name
+from syncd.diagnosis.names import (
+    alternatives,
+    day,
+    is_address,
+    issuer,
+    issuer_name,
+    second,
+    some,
+    subject_name,
+)
 from syncd.diagnosis.refusal import again_for_both, refusals
 from syncd.diagnosis.sight import NO_ANSWER, Fault, Handshake
 from syncd.findings import Finding
@@ -156,7 +164,7 @@ def _untrusted(url: str, leaf: x509.Certificate, own: Own) -> Finding:
 def _wrong_name(url: str, leaf: x509.Certificate, own: Own) -> Finding:
     wanted = own.tls.server_name or urlsplit(url).hostname or ""
     names = alternatives(leaf)
-    cure = f"have it issued again with subjectAltName={'IP' if _is_address(wanted) else 'DNS'}:{wanted}"
+    cure = f"have it issued again with subjectAltName={'IP' if is_address(wanted) else 'DNS'}:{wanted}"
     hosts = [name.partition(":")[2] for name in names]
     if single := next((host for host in hosts if "*" not in host), None):
         cure += f"; or use one of its names, or set etcd.tls.server_name: {single}"
@@ -164,11 +172,3 @@ def _wrong_name(url: str, leaf: x509.Certificate, own: Own) -> Finding:
         cure += f"; or use a name that {hosts[0]} stands for, or set etcd.tls.server_name to one"
     seen = f"{wanted} is expected, and the certificate is for {','.join(names) or 'no name at all'}"
     return found("tls.server_cert_wrong_name", url, seen, cure)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
