@@ -15,7 +15,7 @@ from syncd.diagnosis.explain import explain
 from syncd.diagnosis.why import why
 from syncd.errors import SyncdError
 from syncd.findings import Finding
-from syncd.gateway import GatewayError
+from syncd.gateway import Compacted, FutureRevision, GatewayError
 from syncd.keyrange import KeyRange
 
 GRACE = 1.0
@@ -26,6 +26,9 @@ LOOK_AGAIN = 60.0
 
 SAY_AGAIN = 600.0
 """Seconds until the log may tell the same once more; it may come and go."""
+
+BY_ITSELF = (Compacted, FutureRevision)
+"""What a mirror needs no help with: it reads the range again."""
 
 Symptom = tuple[str, str]
 """The code of a finding, and what it is about."""
@@ -63,6 +66,8 @@ class Doctor:
 
     def trouble(self, keys: KeyRange, error: SyncdError | None) -> None:
         """`keys` cannot be mirrored because of `error`; None: it can again."""
+        if isinstance(error, BY_ITSELF):
+            return
         if isinstance(error, GatewayError):
             self._ill.setdefault(keys, {})[error.endpoint] = error.with_traceback(None)
             self._called.set()
@@ -80,10 +85,18 @@ class Doctor:
             for symptom, (error, keys) in self._symptoms().items():
                 looked = self._looked.get(symptom)
                 if looked is None or self._clock() - looked.at >= LOOK_AGAIN:
-                    causes = await why(error, self._etcd, keys)
+                    causes = await self._why(error, keys)
                     if symptom in self._symptoms():  # else it is over, and so is what was found
                         self._looked[symptom] = _Looked(tuple(causes), self._clock())
                         self._say(causes)
+
+    async def _why(self, error: GatewayError, keys: KeyRange) -> list[Finding]:
+        try:
+            return await why(error, self._etcd, keys)
+        except Exception:
+            # Without a cause, the daemon still does its work.
+            log.exception("the diagnosis failed", error=str(error), meaning="this is a fault of syncd")
+            return [explain(error, self._etcd, keys)]
 
     def _symptoms(self) -> dict[Symptom, tuple[GatewayError, KeyRange]]:
         """Those of now, each with an error that shows it."""

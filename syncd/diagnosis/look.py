@@ -42,6 +42,9 @@ async def look(url: str, tls: TLS) -> Sight:
     answer, handshake = b"", None
     if parts.scheme == "https":
         handshake = await _handshake(connected, port, tls.server_name or host, tls)
+        if handshake.chain and not (handshake.answer or handshake.alert):
+            # Cut without a word: etcd does so to a certificate that was revoked; or the road just then.
+            handshake = await _handshake(connected, port, tls.server_name or host, tls)
         answer = handshake.answer
     if not (handshake and handshake.chain):
         answer = await _plain(connected, port)

@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from syncd.config.pem import extension
+
 _USAGES = {
     ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",
     ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
@@ -35,9 +37,8 @@ def usages(certificate: x509.Certificate) -> str:
 
 def alternatives(certificate: x509.Certificate) -> list[str]:
     """The names that it is for, as openssl writes them: `DNS:etcd-1`, `IP:10.0.0.1`."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    names = extension(certificate, x509.SubjectAlternativeName)
+    if names is None:
         return []
     dns = [f"DNS:{_line(name)}" for name in names.get_values_for_type(x509.DNSName)]
     return [*dns, *(f"IP:{address}" for address in names.get_values_for_type(x509.IPAddress))]
@@ -80,11 +81,17 @@ def second(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
+def is_address(name: str) -> bool:
+    """Whether `name` is an IP address."""
     try:
-        return set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return set()
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _usages(certificate: x509.Certificate) -> set[x509.ObjectIdentifier]:
+    return set(extension(certificate, x509.ExtendedKeyUsage) or ())
 
 
 def _name(name: x509.Name) -> str:
@@ -93,12 +100,3 @@ def _name(name: x509.Name) -> str:
 
 def _line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def is_address(name: str) -> bool:
-    """Whether `name` is an IP address."""
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -191,6 +191,8 @@ class Rotation:
                 self._credentials.password = password
                 log.info("password taken")
                 self._renewed()
+            elif at_once:
+                self._renewed()  # whoever asks for it may have mended the password in etcd
             await self._warn()
 
     async def _look_at_certificates(self, *, at_once: bool = False) -> None:

@@ -79,6 +79,8 @@ class Mirror:
         """Whether etcd was out of sight since its state was last compared with what is held."""
         self._read_took = 0.0
         self._follower: Follower | None = None
+        self._watching = False
+        """Whether the last stream has not failed; one that is opened anew as planned is none the less."""
         self._questions = Rounds(self._etcd_revision)
         self._opened = False
         """Whether the last failure, or the next, is that of a stream."""
@@ -88,7 +90,7 @@ class Mirror:
         age = self._standing.age(self._clocks.now())
         if not self.store.ready:
             return "cold", age
-        return "live" if self._follower and age is not None and age <= self._interval else "stale", age
+        return "live" if self._watching and age is not None and age <= self._interval else "stale", age
 
     def status(self) -> RangeStatus:
         """How the range is doing now."""
@@ -255,7 +257,7 @@ class Mirror:
                 interval=self._interval,
                 read_took=self._read_took,
             )
-            self._opened = True
+            self._opened = self._watching = True
             self._log.debug("watching", endpoint=stream.url, revision=store.revision, duplex=stream.duplex)
             try:
                 await self._follower.run()
@@ -281,6 +283,7 @@ class Mirror:
             self._log.info("live", revision=self.store.revision, endpoint=follower and follower.stream.url)
 
     def _failed(self, error: SyncdError, plan: Plan) -> None:
+        self._watching = False
         if self._opened:
             self._standing.watch_reconnects[plan.reason] += 1
         self._standing.failed(error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ from syncd.daemon.doctor import LOOK_AGAIN, SAY_AGAIN, Doctor
 from syncd.diagnosis.catalogue import found
 from syncd.errors import SyncdError
 from syncd.findings import Finding
-from syncd.gateway import GatewayError, Unavailable, Unreachable
+from syncd.gateway import Compacted, GatewayError, Unavailable, Unreachable
 from syncd.keyrange import KeyRange, prefix_range
 from tests.until import until
 
@@ -34,6 +35,7 @@ class Practice:
             Unavailable: "tls.server_cert_no_client_auth",
         }
         self.looks = 0
+        self.lines: list[MutableMapping[str, Any]] = []
         self.doctor = Doctor(Etcd(endpoints=(ONE, TWO)), lambda: self.now)
         monkeypatch.setattr(module, "GRACE", 0.0)
         monkeypatch.setattr(module, "why", self._why)
@@ -52,14 +54,14 @@ class Practice:
     async def open(self) -> AsyncIterator[list[str]]:
         """Let the doctor work; the codes that the log is told."""
         said: list[str] = []
-        with capture_logs() as lines:
+        with capture_logs() as self.lines:
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(self.doctor.run(), name="doctor")
                 try:
                     yield said
                 finally:
                     task.cancel()
-                    said += [line["code"] for line in lines]
+                    said += [line["code"] for line in self.lines if "code" in line]
 
 
 @pytest.fixture
@@ -122,12 +124,23 @@ async def test_what_comes_and_goes_is_said_again_only_after_a_while(practice: Pr
     assert said == ["tcp.refused"] * 2
 
 
+async def test_a_diagnosis_that_fails_ends_nothing(practice: Practice) -> None:
+    """It is told with its traceback, once; and what the error says by itself has to do."""
+    practice.causes = {}
+    async with practice.open():
+        practice.doctor.trouble(MINE, DOWN)
+        await until(lambda: practice.codes == ["tcp.refused"])
+    [line] = [each for each in practice.lines if each["event"] == "the diagnosis failed"]
+    assert line["exc_info"] is True
+
+
 async def test_what_is_over_before_the_look_is_none(practice: Practice) -> None:
     """Nothing is found and nothing said of what is well again; what is not the gateway's is passed over."""
     async with practice.open() as said:
         practice.doctor.trouble(MINE, DOWN)
         practice.doctor.trouble(MINE, None)
         practice.doctor.trouble(MINE, SyncdError("something else"))
+        practice.doctor.trouble(MINE, Compacted(ONE, "gone"))
         practice.doctor.trouble(THEIRS, SICK)
         await until(lambda: practice.codes == ["tls.server_cert_no_client_auth"])
     assert said == ["tls.server_cert_no_client_auth"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from syncd import gateway
 from syncd.errors import SyncdError
 from syncd.gateway import Header
-from syncd.gateway.errors import GatewayError, NoAnswer, Untrusted
+from syncd.gateway.errors import Dropped, FileUnusable, GatewayError, NoAnswer, Untrusted
 from syncd.store import Contradiction, OutOfOrder, Rewritten
 from syncd.sync.backoff import CAP, FIRST, HEALTHY_AFTER, Backoff
 from syncd.sync.decide import (
@@ -40,6 +41,7 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (OutOfOrder("backwards"), "contradiction", True),
     (gateway.Unreachable(URL, "refused"), "unreachable", False),
     (NoAnswer(URL, "too late"), "unreachable", False),
+    (Dropped(URL, "closed"), "unreachable", False),
     (gateway.Unavailable(URL, 14, "no leader"), "unavailable", False),
     (gateway.MalformedAnswer(URL, "not JSON"), "malformed", False),
     (Disordered("backwards"), "disordered", False),
@@ -48,6 +50,15 @@ REACTIONS: list[tuple[SyncdError, str, bool]] = [
     (gateway.PermissionDenied(URL, 7, "permission denied"), "permission_denied", False),
     (gateway.CredentialsUnusable(URL, "no such file"), "credentials", False),
     (Untrusted(URL, "expired", 10), "credentials", False),
+    (gateway.CertificateRefused(URL, "unknown ca"), "credentials", False),
+    (gateway.CommonNameRefused(URL, "it has a CN"), "credentials", False),
+    (gateway.WrongPassword(URL, "refused"), "credentials", False),
+    (
+        FileUnusable(URL, "empty", code="file.empty", path=Path("/a.key"), cure="write it"),
+        "credentials",
+        False,
+    ),
+    (gateway.NoSpace(URL, 8, "database space exceeded"), "etcd_error", False),
     (gateway.EtcdError(URL, 2, "what?"), "etcd_error", False),
     (gateway.FutureRevision(URL, 11, "future"), "etcd_error", False),
     (gateway.MessageTooLarge(URL, 8, "larger than max"), "etcd_error", False),
