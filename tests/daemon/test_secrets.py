@@ -117,6 +117,7 @@ def live(daemon: Daemon, etcd: Etcd, tap: Tap) -> str:
             told.append(surfaces(daemon))
             if not etcd.is_running:
                 etcd.start()
+            daemon.signal(SIGHUP)  # ends the pauses
             daemon.wait_for_log("token renewed", renewed + 1)
             daemon.wait_for("live")
         told.append(surfaces(daemon))

@@ -232,8 +232,9 @@ async def test_a_busy_etcd_hashes_for_those_who_gave_up(connect: Connect, passwo
                 late += 1
             await works(gateway)
             probes.cancel()
-        assert late > 2
-        assert authentications(etcd) - before == 1
+        assert late > 3
+        # The last one may have been late with the very token, and had it forgotten.
+        assert authentications(etcd) - before <= 2
 
 
 async def test_a_restarted_member_knows_no_token(guarded: Etcd, connect: Connect, password: Path) -> None:

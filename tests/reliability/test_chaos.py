@@ -12,17 +12,29 @@ from tests.reliability.faults import FAULTS
 from tests.reliability.report import summaries
 from tests.reliability.schedule import rounds
 
-SEEDS = {"3.4.23": 13420, "3.5.30": 83873}
-"""In ROUNDS they make 28 kinds together, and all after which a gap must be announced."""
+SEEDS = {"3.4.23": 97975, "3.5.30": 19284}
+"""In ROUNDS they make 23 kinds together; among them, etcd is wiped, restored and compacted, and certificates
+are renewed."""
 
 TLS = {"3.5.30"}
 """With which version certificates are needed, and fail."""
 
-ROUNDS = 7
-"""Some 45 seconds of each; starting and judging come on top."""
+ROUNDS = 5
+"""Some 30 seconds of each; starting and judging come on top."""
 
-LEFT_OUT = {"auth token expired", "authority replaced", "members restarted", "members upgraded", "slow link"}
-"""Most of them take long; like all kinds, they happen by themselves in test_faults."""
+LEFT_OUT = {
+    "auth token expired",
+    "authority replaced",
+    "client certificate spoiled",
+    "flapping",
+    "members restarted",
+    "members upgraded",
+    "password changed",
+    "restored, new cluster id",
+    "slow link",
+    "wiped, new cluster id",
+}
+"""Some of them take long; like all kinds, they happen by themselves in test_faults."""
 
 MOST_MISSED = 3
 """Some faults depend on what the daemon does just then, and on how busy the machine is."""
