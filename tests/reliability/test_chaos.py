@@ -55,7 +55,8 @@ async def test_no_reader_is_told_anything_wrong(guarded_version: str) -> None:
     assert report.rounds == ROUNDS
     assert report.missed.total() <= MOST_MISSED
     assert tally.events >= LEAST_EVENTS
-    assert min(tally.batches, tally.snapshots, tally.reads, tally.resyncs, tally.resumes) > 0
+    assert min(tally.batches, tally.snapshots, tally.reads, tally.resumes) > 0
+    assert tally.resyncs or guarded_version in TLS  # whose faults lose no history
     assert min(report.written, report.compared) > 0
 
 
