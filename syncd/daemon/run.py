@@ -26,8 +26,10 @@ from syncd.errors import SyncdError
 from syncd.findings import Finding
 from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
+from syncd.keyrange import KeyRange
 from syncd.serve import Context, Server, Sources, bound
 from syncd.status import EndpointStatus, EtcdStatus, Quarantine, RangeStatus
+from syncd.store import Store
 from syncd.sync import Clocks, Mirror
 
 log = structlog.get_logger("syncd")
@@ -69,7 +71,7 @@ class _Daemon:
         async with Gateway(settings.etcd, draw=draw, clock=loop.time) as gateway:
             doctor = Doctor(settings.etcd, loop.time)
             mirrors = [
-                Mirror(keys, gateway, settings, clocks, draw, partial(doctor.trouble, keys))
+                Mirror(_store(keys, settings), gateway, settings, clocks, draw, partial(doctor.trouble, keys))
                 for keys in settings.ranges
             ]
             reload = Reload(self._path, settings, gateway.rotation)
@@ -140,6 +142,10 @@ async def _endless(mirror: Mirror, stopped: asyncio.Event) -> None:
             raise RuntimeError(
                 f"the mirror of {mirror.store.keys.name!r} has ended; that is a fault of syncd"
             )
+
+
+def _store(keys: KeyRange, settings: Config) -> Store:
+    return Store(keys, history_events=settings.history.events, history_bytes=settings.history.bytes)
 
 
 def _boot_time() -> float:

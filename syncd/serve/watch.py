@@ -84,6 +84,8 @@ async def _reach(
     except ApiError as error:
         if source.store.revision >= revision or error.code != "too_stale":
             raise
+        if source.freshness()[0] != "live":
+            raise  # the last moment before a crash is not on the disk: etcd will tell it again
         oldest = source.store.history.oldest_revision
         text = f"revision {revision} is yet to come here; was etcd restored to an older one? ({error})"
         raise ApiError("compacted", text, oldest_revision=oldest) from error

@@ -3,6 +3,7 @@
 store     the mirror of one range: apply, rebuild and commit, views
 blocks    the records as a sorted sequence of immutable blocks
 rebuild   a full read compared with what is held
+image     what a store needs to go on where another one ended
 history   the last batches;  graves: the last deleted keys
 cursor    a reader's place in the changes
 """
@@ -10,6 +11,7 @@ cursor    a reader's place in the changes
 from syncd.store.blocks import Block, cut
 from syncd.store.cursor import Cursor, Resync
 from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder, Rewritten, StoreError
+from syncd.store.image import Image
 from syncd.store.rebuild import Rebuild
 from syncd.store.store import Store, View
 
@@ -18,6 +20,7 @@ __all__ = [
     "Contradiction",
     "Cursor",
     "HistoryLost",
+    "Image",
     "OutOfOrder",
     "Rebuild",
     "Resync",

@@ -12,6 +12,7 @@ from syncd.store.cursor import Cursor
 from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder
 from syncd.store.graves import Graves
 from syncd.store.history import EVENT_COST, History, cost
+from syncd.store.image import Image
 from syncd.store.rebuild import Rebuild
 
 WITNESSES = 8
@@ -37,6 +38,11 @@ class View:
     def slices(self, keys: KeyRange) -> list[tuple[Block, int, int]]:
         """The parts of blocks that make up an interval, in key order: (block, first index, past the last)."""
         return self._blocks.slices(keys)
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """All of it, in key order; not to be changed."""
+        return self._blocks.blocks
 
 
 class Store:
@@ -128,6 +134,23 @@ class Store:
         if revision > self.revision or (epoch is not None and epoch != self.epoch):
             raise HistoryLost(revision, self.history.oldest_revision)
         return Cursor(self, keys, self.history.sequence_after(revision), revision)
+
+    def restore(self, image: Image) -> None:
+        """Begin with what a store held that is gone; ValueError when that is not whole."""
+        blocks = Blocks(list(image.blocks))
+        blocks.apply(image.changes())
+        if blocks.count != image.count or not all(
+            block.keys[0] in self.keys and block.keys[-1] in self.keys for block in blocks.blocks
+        ):
+            raise ValueError(f"{blocks.count} keys were restored, {image.count} were saved")
+        self.history.begin(image.oldest_revision)
+        for batch in image.batches:
+            self._remember(batch, sum(map(cost, batch.events)))
+        self._blocks, self._shared = blocks, False
+        self._changed.extend(image.changed_keys)
+        self.revision, self.epoch = image.revision, image.epoch
+        self.changed_revision = image.changed_revision
+        self.wake()
 
     def rebuild(self, revision: int, epoch: str) -> Rebuild:
         """Begin to take in a full read; nothing is visible before `commit`."""

@@ -17,7 +17,6 @@ import structlog
 from syncd.config import Config
 from syncd.errors import SyncdError
 from syncd.gateway import Gateway, Header, MalformedAnswer, Unreachable, WatchStream
-from syncd.keyrange import KeyRange
 from syncd.status import Counters, HistoryStatus, RangeStatus, State, Syncing
 from syncd.store import Rebuild, Store
 from syncd.sync.continuity import same_history, same_state
@@ -48,23 +47,24 @@ class Clocks:
 
 
 class Mirror:
-    """Keeps `store` what etcd holds in `keys`, and knows how well.
+    """Keeps `store` what etcd holds in its range, and knows how well.
 
-    `trouble` is told each error that keeps it from that, and None when all is well again.
+    What the store has already is served, and was proved last at `proved_at` (None: not known). `trouble` is
+    told each error that keeps the store from being proved, and None when all is well again.
     """
 
     def __init__(
         self,
-        keys: KeyRange,
+        store: Store,
         gateway: Gateway,
         config: Config,
         clocks: Clocks,
         draw: random.Random,
         trouble: Callable[[SyncdError | None], None] = lambda _: None,
+        proved_at: float | None = None,
     ) -> None:
-        history = config.history
-        self.store = Store(keys, history_events=history.events, history_bytes=history.bytes)
-        self._keys = keys
+        self.store = store
+        self._keys = keys = store.keys
         self._gateway = gateway
         self._page_bytes = config.sync.page_bytes
         self._interval = config.etcd.timeouts.heartbeat
@@ -74,8 +74,10 @@ class Mirror:
         self._repeats = Repeats(clocks.now)
         self._turns = Turns(draw)
         self._recovery = Recovery(draw, self._interval, self._turns)
-        self._standing = Standing(trouble)
-        self._doubtful = False
+        self._standing = Standing(trouble, proved_at)
+        self._warm = store.ready
+        """Whether what was there at the start is neither proved yet, nor could not be."""
+        self._doubtful = store.ready
         """Whether etcd was out of sight since its state was last compared with what is held."""
         self._read_took = 0.0
         self._follower: Follower | None = None
@@ -90,6 +92,8 @@ class Mirror:
         age = self._standing.age(self._clocks.now())
         if not self.store.ready:
             return "cold", age
+        if self._warm:
+            return "warm", age
         return "live" if self._watching and age is not None and age <= self._interval else "stale", age
 
     def status(self) -> RangeStatus:
@@ -148,7 +152,6 @@ class Mirror:
         recovery = self._recovery
         if self.store.ready:
             recovery.read()
-            self._doubtful = True
         while True:
             self._opened = False
             try:
@@ -209,7 +212,8 @@ class Mirror:
             changed = self.store.commit(rebuild)
         finally:
             standing.syncing = None
-        standing.proved_at, standing.etcd_revision, self._doubtful = began, self.store.revision, False
+        standing.proved_at, standing.etcd_revision = began, self.store.revision
+        self._warm = self._doubtful = False
         standing.well()
         standing.full_reads[reason] += 1
         replaced = rebuild.old.blocks.copy()
@@ -276,14 +280,15 @@ class Mirror:
 
     def _proved(self, at: float) -> None:
         """The store is current as of `at`."""
-        self._standing.proved_at = max(self._standing.proved_at or 0.0, at)
+        self._standing.proved_at = max(self._standing.proved_at or at, at)
+        self._warm = False
         self._recovery.healthy(self._clocks.now())
         if self._repeats.forget():
             follower = self._follower
             self._log.info("live", revision=self.store.revision, endpoint=follower and follower.stream.url)
 
     def _failed(self, error: SyncdError, plan: Plan) -> None:
-        self._watching = False
+        self._watching = self._warm = False
         if self._opened:
             self._standing.watch_reconnects[plan.reason] += 1
         self._standing.failed(error)

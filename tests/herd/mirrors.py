@@ -9,6 +9,7 @@ import time
 from syncd.config import Config, Etcd
 from syncd.gateway import Gateway
 from syncd.keyrange import KeyRange
+from syncd.store import Store
 from syncd.sync import Clocks, Mirror
 from tests.herd.ledger import Ledger
 
@@ -18,7 +19,9 @@ class Member(Mirror):
 
     def __init__(self, number: int, gateway: Gateway, config: Config, ledger: Ledger) -> None:
         clocks = Clocks(asyncio.get_running_loop().time, time.time)
-        super().__init__(config.ranges[0], gateway, config, clocks, random.Random(number))
+        history = config.history
+        store = Store(config.ranges[0], history_events=history.events, history_bytes=history.bytes)
+        super().__init__(store, gateway, config, clocks, random.Random(number))
         self._number = number
         self._ledger = ledger
 

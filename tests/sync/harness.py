@@ -181,9 +181,8 @@ async def mirrored(
     )
     draw = random.Random(seed)
     async with kind(config.etcd, draw=draw, clock=loop.time) as gateway:
-        mirror = Mirror(keys, gateway, config, Clocks(loop.time, time.time), draw)
-        if store is not None:
-            mirror.store = store
+        store = store or Store(keys, history_events=config.history.events, history_bytes=config.history.bytes)
+        mirror = Mirror(store, gateway, config, Clocks(loop.time, time.time), draw)
         held = Mirrored(mirror, gateway)
         # No TaskGroup: it would wrap a failed assertion in an ExceptionGroup. `until` sees when this ends.
         held.running = asyncio.get_running_loop().create_task(mirror.run(), name=f"mirror of {keys.name}")

@@ -17,6 +17,7 @@ from syncd.config import Config, Etcd, Timeouts
 from syncd.gateway import Gateway, Header, Page, Unavailable, WatchEvent, WatchResult
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Record
+from syncd.store import Store
 from syncd.sync import Clocks, Mirror
 from tests.until import until
 
@@ -107,18 +108,14 @@ async def mirrored(
 ) -> AsyncIterator[tuple[Mirror, asyncio.Task[None]]]:
     """Run a mirror that holds an empty range at revision HELD."""
     etcd = Etcd(endpoints=(URL,), timeouts=Timeouts(connect=1, request=5, heartbeat=heartbeat))
-    mirror = Mirror(
-        KEYS,
-        cast("Gateway", road),
-        Config(etcd=etcd, ranges=(KEYS,)),
-        Clocks(now, time.time),
-        random.Random(1),
-    )
-    rebuild = mirror.store.rebuild(HELD, "1-1")
+    store = Store(KEYS, history_events=1000, history_bytes=1 << 20)
+    rebuild = store.rebuild(HELD, "1-1")
     rebuild.end()
     while rebuild.step():
         pass
-    mirror.store.commit(rebuild)
+    store.commit(rebuild)
+    config = Config(etcd=etcd, ranges=(KEYS,))
+    mirror = Mirror(store, cast("Gateway", road), config, Clocks(now, time.time), random.Random(1))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(mirror.run(), name="mirror")
         yield mirror, task
