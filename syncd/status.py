@@ -59,6 +59,19 @@ class HistoryStatus(msgspec.Struct, frozen=True):
     oldest_revision: int
 
 
+class CacheStatus(msgspec.Struct, frozen=True):
+    """A range's copy on disk: its `revision` (0: none was written) and what it takes, in bytes.
+
+    `error` says why nothing can be written, while that is so. Commits and failures are since the start.
+    """
+
+    revision: int = 0
+    bytes: int = 0
+    commits: int = 0
+    failures: int = 0
+    error: str | None = None
+
+
 class RangeStatus(msgspec.Struct, frozen=True):
     """One range at one moment.
 

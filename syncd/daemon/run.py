@@ -16,8 +16,10 @@ from pathlib import Path
 import structlog
 
 from syncd import __version__, config
+from syncd.cache import InUse, boot_time
 from syncd.config import Config
 from syncd.daemon import logs
+from syncd.daemon.caches import Caches, Proved, caches
 from syncd.daemon.doctor import Doctor
 from syncd.daemon.expiry import Expiry, look_after
 from syncd.daemon.reload import Reload
@@ -26,7 +28,6 @@ from syncd.errors import SyncdError
 from syncd.findings import Finding
 from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
-from syncd.keyrange import KeyRange
 from syncd.serve import Context, Server, Sources, bound
 from syncd.status import EndpointStatus, EtcdStatus, Quarantine, RangeStatus
 from syncd.store import Store
@@ -52,27 +53,32 @@ def run(path: Path, watcher: Watcher | None = None) -> None:
     _raise_file_limit()
     serve = settings.serve
     try:
-        with bound(serve.socket, serve.mode, serve.group) as listener:
-            asyncio.run(_Daemon(path, settings).run(listener, watcher))
-    except CredentialsUnusable as error:
+        with bound(serve.socket, serve.mode, serve.group) as listener, caches(settings) as disk:
+            # Before anything else, while there is one thread; who connects meanwhile has to wait for it.
+            stores = [disk.store(keys) for keys in settings.ranges]
+            asyncio.run(_Daemon(path, settings, disk).run(stores, listener, watcher))
+    except (CredentialsUnusable, InUse) as error:
         raise StartError(str(error)) from error
 
 
 class _Daemon:
-    def __init__(self, path: Path, settings: Config) -> None:
+    def __init__(self, path: Path, settings: Config, disk: Caches) -> None:
         self._path = path
         self._settings = settings
+        self._disk = disk
 
-    async def run(self, listener: socket.socket, watcher: Watcher | None) -> None:
+    async def run(
+        self, stores: Sequence[tuple[Store, Proved]], listener: socket.socket, watcher: Watcher | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         settings = self._settings
         draw = random.Random()  # noqa: S311 - spreads load, guards nothing
-        clocks = Clocks(_boot_time, time.time)
+        clocks = Clocks(boot_time, time.time)  # an age must not stand still while the machine sleeps
         async with Gateway(settings.etcd, draw=draw, clock=loop.time) as gateway:
             doctor = Doctor(settings.etcd, loop.time)
             mirrors = [
-                Mirror(_store(keys, settings), gateway, settings, clocks, draw, partial(doctor.trouble, keys))
-                for keys in settings.ranges
+                Mirror(store, gateway, settings, clocks, draw, partial(doctor.trouble, store.keys), proved)
+                for store, proved in stores
             ]
             reload = Reload(self._path, settings, gateway.rotation)
             expiry = Expiry(_certificates(settings, gateway), time.time)
@@ -86,12 +92,13 @@ class _Daemon:
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),
+                caches=self._disk.statuses,
             )
             stopped = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop, number, stopped)
             loop.add_signal_handler(signal.SIGHUP, reload.wanted)
-            async with asyncio.TaskGroup() as group:
+            async with self._disk.kept(mirrors), asyncio.TaskGroup() as group:
                 async with Server(context, listener):
                     tasks = [
                         group.create_task(_endless(m, stopped), name=f"mirror of {m.store.keys.name}")
@@ -121,12 +128,6 @@ class _Daemon:
             ranges=[keys.name for keys in settings.ranges],
             endpoints=list(settings.etcd.endpoints),
         )
-        if settings.cache.directory is not None:
-            log.warning(
-                "no disk cache",
-                directory=str(settings.cache.directory),
-                meaning="this version keeps no copy on disk; a restart reads everything anew",
-            )
 
     def _stop(self, number: signal.Signals, stopped: asyncio.Event) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
@@ -142,15 +143,6 @@ async def _endless(mirror: Mirror, stopped: asyncio.Event) -> None:
             raise RuntimeError(
                 f"the mirror of {mirror.store.keys.name!r} has ended; that is a fault of syncd"
             )
-
-
-def _store(keys: KeyRange, settings: Config) -> Store:
-    return Store(keys, history_events=settings.history.events, history_bytes=settings.history.bytes)
-
-
-def _boot_time() -> float:
-    """Seconds, time spent suspended included: an age must not stand still while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _certificates(settings: Config, gateway: Gateway) -> Callable[[], Iterable[Certificate]]:

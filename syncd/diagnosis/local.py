@@ -17,7 +17,8 @@ from syncd.config import Config, Serve
 from syncd.config.files import Unusable, close_to_others, in_shell, readable_by_others, user_name
 from syncd.diagnosis.catalogue import found
 from syncd.findings import Finding
-from syncd.serve.listener import ListenError, holder, left_behind, lock_file, open_lock
+from syncd.lockfile import holder, open_lock
+from syncd.serve.listener import ListenError, left_behind, lock_file
 
 USUAL = Path("/run/syncd")
 """Where the socket is by default, in a directory that is the daemon's own."""
@@ -52,7 +53,7 @@ def _socket(serve: Serve) -> Iterator[Finding]:
             f"serve.mode is {serve.mode:04o}",
             'set serve.mode: "0660", and serve.group to a group of those who shall read',
         )
-    if pid := holder(path):
+    if pid := holder(lock_file(path)):
         yield found("socket.in_use", str(path), f"a syncd serves there (pid {pid})")
         return
     if unwritable := _unwritable(path):
@@ -104,9 +105,9 @@ def _unwritable(path: Path) -> Finding | None:
     else:
         try:
             if os.path.lexists(lock):  # otherwise, opening it would make it
-                os.close(open_lock(path))
-        except ListenError as error:
-            seen = f"{_said(error, path)} (as the user {user})"
+                os.close(open_lock(lock))
+        except OSError as error:
+            seen = f"{lock.name} cannot be made: {error.strerror} (as the user {user})"
             cure = f"remove it, if no syncd of another user serves there:\n  sudo rm {in_shell(lock)}"
         else:
             return None

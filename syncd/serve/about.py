@@ -13,7 +13,7 @@ from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, must_be_ready
 from syncd.serve.metrics import exposition
 from syncd.serve.params import Params
-from syncd.status import RangeStatus
+from syncd.serve.source import Source
 
 
 async def status(request: web.Request) -> web.Response:
@@ -26,7 +26,7 @@ async def status(request: web.Request) -> web.Response:
         "pid": os.getpid(),
         "readers": context.readers,
         "etcd": msgspec.to_builtins(context.etcd()),
-        "ranges": [_range(source.status()) for source in context.sources],
+        "ranges": [_range(context, source) for source in context.sources],
     }
     return web.Response(
         body=orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), content_type="application/json"
@@ -64,8 +64,9 @@ async def nothing_here(request: web.Request) -> web.Response:
     )
 
 
-def _range(status: RangeStatus) -> dict[str, object]:
+def _range(context: Context, source: Source) -> dict[str, object]:
+    status = source.status()
     fields: dict[str, object] = msgspec.to_builtins(status)
     del fields["age"]
-    fields["age_ms"] = age_ms(status.age)
-    return fields
+    cache = context.caches().get(source.store.keys)
+    return fields | {"age_ms": age_ms(status.age), "cache": cache and msgspec.to_builtins(cache)}

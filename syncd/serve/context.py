@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from syncd.keyrange import KeyRange
 from syncd.serve.encode import BatchLines, BlockLines
 from syncd.serve.source import Source, Sources
-from syncd.status import EtcdStatus
+from syncd.status import CacheStatus, EtcdStatus
 
 
 @dataclass
@@ -23,6 +23,8 @@ class Context:
     clock: Callable[[], float]
     version: str
     started: float
+    caches: Callable[[], Mapping[KeyRange, CacheStatus]] = dict
+    """The copies on disk of those ranges that have one."""
     block_lines: BlockLines = field(default_factory=BlockLines)
     batch_lines: BatchLines = field(default_factory=BatchLines)
     readers: int = 0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from grp import getgrnam
 from pathlib import Path
 
 from syncd.errors import SyncdError
+from syncd.lockfile import HeldError, locked
 
 
 class ListenError(SyncdError):
@@ -63,54 +63,23 @@ def _bind(listener: socket.socket, path: Path, mode: int, group: str | None) -> 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    file = open_lock(path)
-    try:
+    lock = lock_file(path)
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.pread(file, 20, 0).decode("ascii", "replace").strip()
+            held.enter_context(locked(lock))
+        except HeldError as error:
             raise ListenError(
-                f"serve.socket {path}: another syncd (pid {pid or 'unknown'}) serves there; "
+                f"serve.socket {path}: another syncd (pid {error.pid or 'unknown'}) serves there; "
                 "stop it, or give this one another socket"
             ) from error
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        # The lock file stays: removing it would let two daemons lock two files of the same name.
+        except OSError as error:
+            raise ListenError(f"serve.socket {path}: {lock.name} cannot be made: {error.strerror}") from error
         yield
-    finally:
-        os.close(file)
 
 
 def lock_file(path: Path) -> Path:
     """The file whose lock decides who serves at `path`."""
     return path.with_name(path.name + ".lock")
-
-
-def open_lock(path: Path) -> int:
-    """Open the lock file, which is made if need be; its descriptor, not locked yet."""
-    lock = lock_file(path)
-    try:
-        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise ListenError(f"serve.socket {path}: {lock.name} cannot be made: {error.strerror}") from error
-
-
-def holder(path: Path) -> int | None:
-    """The pid of the syncd that serves at `path`, None when there is none that this process can see.
-
-    The kernel tells (proc_locks(5)): to try the lock would be in the way of a daemon that starts right now.
-    """
-    try:
-        file = lock_file(path).lstat()
-        locks = Path("/proc/locks").read_text()
-    except OSError:
-        return None
-    wanted = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
-    for line in locks.splitlines():
-        match line.split():
-            case [_, "FLOCK", _, "WRITE", pid, inode, *_] if inode == wanted:
-                return int(pid)
-    return None
 
 
 def left_behind(path: Path) -> bool:

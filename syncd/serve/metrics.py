@@ -20,6 +20,7 @@ def exposition(context: Context) -> tuple[bytes, str]:
     """The metrics in Prometheus' text format, and its content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Ranges(context))
+    registry.register(_Caches(context))
     registry.register(_Certificates(context))
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_PLAIN_1_0_0
@@ -64,6 +65,33 @@ class _Ranges(Collector):
                 reconnects.add_metric([name, reason], status.counters.watch_reconnects.get(reason, 0))
         yield from (state, revision, age, lag, keys, size, events, reads, reconnects)
         yield GaugeMetricFamily("syncd_readers", "Local watches that are open", value=self._context.readers)
+
+
+class _Caches(Collector):
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def collect(self) -> Iterator[Metric]:
+        works = GaugeMetricFamily(
+            "syncd_cache_works",
+            "1 when the range's copy on disk is written, 0 when it cannot be",
+            labels=["range"],
+        )
+        revision = GaugeMetricFamily(
+            "syncd_cache_revision", "etcd's revision of the range's copy on disk", labels=["range"]
+        )
+        size = GaugeMetricFamily("syncd_cache_bytes", "Bytes of the range's files on disk", labels=["range"])
+        commits = CounterMetricFamily(
+            "syncd_cache_commits", "Times that the copy was written", labels=["range"]
+        )
+        failures = CounterMetricFamily("syncd_cache_failures", "Times that it could not be", labels=["range"])
+        for keys, status in self._context.caches().items():
+            works.add_metric([keys.name], float(status.error is None))
+            revision.add_metric([keys.name], status.revision)
+            size.add_metric([keys.name], status.bytes)
+            commits.add_metric([keys.name], status.commits)
+            failures.add_metric([keys.name], status.failures)
+        yield from (works, revision, size, commits, failures)
 
 
 class _Certificates(Collector):

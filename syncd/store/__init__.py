@@ -8,7 +8,7 @@ history   the last batches;  graves: the last deleted keys
 cursor    a reader's place in the changes
 """
 
-from syncd.store.blocks import Block, cut
+from syncd.store.blocks import Block, Columns, Packed, cut
 from syncd.store.cursor import Cursor, Resync
 from syncd.store.errors import Contradiction, HistoryLost, OutOfOrder, Rewritten, StoreError
 from syncd.store.image import Image
@@ -17,11 +17,13 @@ from syncd.store.store import Store, View
 
 __all__ = [
     "Block",
+    "Columns",
     "Contradiction",
     "Cursor",
     "HistoryLost",
     "Image",
     "OutOfOrder",
+    "Packed",
     "Rebuild",
     "Resync",
     "Rewritten",

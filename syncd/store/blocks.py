@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
+from typing import NamedTuple
 
 from syncd.keyrange import KeyRange
 from syncd.records import Record
@@ -40,11 +41,13 @@ Changes = Sequence[tuple[bytes, Record | None]]
 class Block:
     """Some neighbouring records; at least one. Never changed once made."""
 
-    __slots__ = ("__weakref__", "keys", "numbers", "size", "values")
+    __slots__ = ("__weakref__", "count", "first", "keys", "numbers", "size", "values")
 
     def __init__(
         self, keys: tuple[bytes, ...], values: tuple[bytes, ...], numbers: array[int], size: int
     ) -> None:
+        self.first = keys[0] if keys else b""
+        self.count = len(keys)
         self.keys = keys
         self.values = values
         self.numbers = numbers
@@ -59,7 +62,7 @@ class Block:
         return _block([r.key for r in records], [r.value for r in records], numbers)
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return self.count
 
     def __eq__(self, other: object) -> bool:
         """Whether both hold the same records; still hashed by identity, for caches of the encoded form."""
@@ -125,6 +128,34 @@ class Block:
         )
 
 
+class Columns(NamedTuple):
+    """What a block consists of."""
+
+    keys: tuple[bytes, ...]
+    values: tuple[bytes, ...]
+    numbers: array[int]
+
+
+class Packed(Block):
+    """A block that is unpacked when somebody first looks into it: so a restart needs not wait for that."""
+
+    __slots__ = ("_unpack",)
+
+    def __init__(self, first: bytes, count: int, size: int, unpack: Callable[[], Columns]) -> None:
+        # The columns stay unset, for which Python then asks `__getattr__`.
+        self.first = first
+        self.count = count
+        self.size = size
+        self._unpack: Callable[[], Columns] | None = unpack
+
+    def __getattr__(self, name: str) -> object:
+        if name not in ("keys", "values", "numbers") or self._unpack is None:
+            raise AttributeError(name)
+        self.keys, self.values, self.numbers = self._unpack()
+        self._unpack = None  # and with it the packed form
+        return getattr(self, name)
+
+
 EMPTY = Block((), (), array("q"), 0)
 """Only to be edited: what the first records of an empty range are put into."""
 
@@ -136,7 +167,7 @@ class Blocks:
 
     def __init__(self, blocks: list[Block]) -> None:
         self.blocks = blocks
-        self.firsts = [block.keys[0] for block in blocks]
+        self.firsts = [block.first for block in blocks]
         self.count = sum(map(len, blocks))
         self.size = sum(block.size for block in blocks)
         """Bytes of keys and values."""
@@ -156,13 +187,14 @@ class Blocks:
         """The parts of blocks that make up an interval, in order: (block, first index, past the last)."""
         stop = keys.stop
         end = len(self.blocks) if stop is None else bisect_left(self.firsts, stop)
-        found = []
-        for block in self.blocks[self.position(keys.key) : end]:
-            low = bisect_left(block.keys, keys.key) if block.keys[0] < keys.key else 0
-            high = len(block) if stop is None or block.keys[-1] < stop else bisect_left(block.keys, stop)
-            if low < high:
-                found.append((block, low, high))
-        return found
+        found = [(block, 0, len(block)) for block in self.blocks[self.position(keys.key) : end]]
+        if found and stop is not None:
+            block, low, _ = found[-1]
+            found[-1] = block, low, bisect_left(block.keys, stop)
+        if found and found[0][0].first < keys.key:
+            block, _, high = found[0]
+            found[0] = block, bisect_left(block.keys, keys.key), high
+        return [(block, low, high) for block, low, high in found if low < high]
 
     def apply(self, changes: Changes) -> None:
         """Make `changes`."""
@@ -187,7 +219,7 @@ class Blocks:
                 self.count += len(block)
                 self.size += block.size
             blocks[start:stop] = new
-            firsts[start:stop] = [block.keys[0] for block in new]
+            firsts[start:stop] = [block.first for block in new]
             done = begin
 
     def position(self, key: bytes) -> int:

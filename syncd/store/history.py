@@ -79,6 +79,18 @@ class History:
                     return self._batches[start : max(at, start + 1)]
         return self._batches[start:stop]
 
+    def tail(self, events: int, size: int) -> tuple[list[Batch], int]:
+        """The newest batches without a gap, within these bounds, and the revision that they follow on."""
+        at, least = len(self._batches), max(self._epoch_first - self.first, 0) + self._gone
+        while at > least:
+            batch = self._batches[at - 1]
+            events -= len(batch.events)
+            size -= self._sizes[at - 1]
+            if batch.resync or events < 0 or size < 0:
+                return self._batches[at:], batch.revision
+            at -= 1
+        return self._batches[at:], self._floor
+
     def sequence_after(self, revision: int) -> int:
         """The sequence number of the first batch after `revision` of the current epoch, or HistoryLost."""
         if revision < self._floor:

@@ -1,6 +1,5 @@
 """The socket file: whose it is, who may connect, and when."""
 
-import fcntl
 import grp
 import os
 import re
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from syncd.serve import ListenError, bound
-from syncd.serve.listener import holder, lock_file
 
 
 @pytest.fixture
@@ -161,18 +159,6 @@ def test_where_nothing_can_be_made(path: Path) -> None:
     with refused("sock.lock cannot be made"), bound(path, 0o600, None):
         pass
     assert Path("precious").read_text() == "precious"
-
-
-def test_the_holder_of_the_lock_is_known(path: Path) -> None:
-    """While it serves, by its pid; a lock file alone says nothing, nor does a lock of another kind."""
-    assert holder(path) is None
-    with bound(path, 0o600, None):
-        assert holder(path) == os.getpid()
-    assert lock_file(path).exists()
-    assert holder(path) is None
-    with lock_file(path).open() as shared:
-        fcntl.flock(shared, fcntl.LOCK_SH)
-        assert holder(path) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: a dead socket of another user (needs root)")

@@ -1,0 +1,216 @@
+"""Follows one range's store, and has its file written: a moment after changes, many at once, by a thread.
+
+The event loop only collects what has changed, which are references; encoding and writing are the thread's,
+and LMDB lets go of the interpreter while it works. Whatever goes wrong there, the range is served from
+memory, and the file is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from functools import partial
+from math import inf
+from typing import TypeVar
+
+import lmdb
+import structlog
+from msgspec.structs import replace
+
+from syncd.cache.directory import RangeFiles
+from syncd.cache.errors import CacheError
+from syncd.cache.file import SWEEP_BYTES, SWEEP_EVENTS, Change, File
+from syncd.cache.proofs import proof_of
+from syncd.records import Batch
+from syncd.status import CacheStatus
+from syncd.store import Store
+
+GATHER = 0.2
+"""Seconds from a change to its commit, so that many are committed together, and readers are told first. What
+a crash may cost; etcd tells it again."""
+
+PROOF_EVERY = 30.0
+"""Seconds between commits when nothing changes, for the age and the revision of a quiet range: after a crash
+it is taken for so much older, and is that further from what etcd has compacted."""
+
+PENDING_MOST = 100_000
+"""Events to be written; of more, as when a disk hangs, it is cheaper to write everything anew."""
+
+RETRY_FIRST, RETRY_MOST = 1.0, 60.0
+"""Seconds until a failure is followed by another try, doubled each time."""
+
+READ_BATCHES = 256
+
+SAY_AGAIN = 600.0
+"""Seconds until the log tells a failure that lasts once more."""
+
+
+Result = TypeVar("Result")
+
+
+class Keeper:
+    """Keeps a copy of `store` in `files`; `age` tells the seconds since it was last proved current.
+
+    `kept`: what the store holds is there already. All keepers have one and the same `thread`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        files: RangeFiles,
+        thread: Executor,
+        age: Callable[[], float | None],
+        clock: Callable[[], float],
+        *,
+        kept: bool,
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._thread = thread
+        self._age = age
+        self._clock = clock
+        self._log = structlog.get_logger("syncd.cache").bind(range=store.keys.name)
+        self._file: File | None = None
+        self._cursor = store.cursor(store.keys)
+        self._pending: list[Batch] = []
+        self._pending_events = 0
+        self._anew = not kept
+        """Whether the file, if there is one, cannot be gone on with."""
+        self._moved = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._retry = RETRY_FIRST
+        self._said_at = -inf
+        self._status = CacheStatus(revision=store.revision if kept else 0, bytes=files.size())
+
+    def status(self) -> CacheStatus:
+        """How the copy is doing."""
+        return self._status
+
+    def stop(self) -> None:
+        """Let `run` end."""
+        self._stopping.set()
+        self._moved.set()
+
+    async def run(self) -> None:
+        """Until `stop`; what is there then, and when it was proved, is written before it returns."""
+        unsubscribe = self._store.subscribe(self._collect)
+        self._collect()
+        try:
+            last = False
+            while not last:
+                await self._due()
+                last = self._stopping.is_set()
+                if not await self._save():
+                    await self._pause(self._retry)
+                    self._retry = min(2 * self._retry, RETRY_MOST)
+        finally:
+            unsubscribe()
+            if self._file:
+                await self._in_thread(self._file.close)
+
+    def _collect(self) -> None:
+        if not self._anew:
+            while not self._cursor.at_end:
+                for batch in self._cursor.read(READ_BATCHES):
+                    self._pending.append(batch)
+                    self._pending_events += len(batch.events)
+                    # The whole state has changed, perhaps; and what the journal has does not lead there.
+                    self._anew = self._anew or batch.resync or self._pending_events > PENDING_MOST
+        self._moved.set()
+
+    async def _due(self) -> None:
+        """Return when it is time to write, or to stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROOF_EVERY):
+                while not (self._stopping.is_set() or self._behind()):
+                    self._moved.clear()
+                    await self._moved.wait()
+        await self._pause(GATHER)
+
+    def _behind(self) -> bool:
+        return self._store.ready and bool(self._anew or self._pending or (self._file and self._file.sweeping))
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    async def _save(self) -> bool:
+        """Have everything written; whether that was possible."""
+        if not self._store.ready:
+            return True
+        anew = self._anew or self._file is None
+        change = self._change(anew=anew)
+        began = self._clock()
+        try:
+            size, wasteful = await self._in_thread(partial(self._write, change, anew=anew))
+        except (lmdb.Error, OSError, CacheError) as error:
+            self._failed(error)
+            return False
+        if self._status.error:
+            self._log.info("cache works again", revision=change.revision)
+        elif anew:
+            self._log.info("cache written", bytes=size, seconds=round(self._clock() - began, 3))
+        self._status = CacheStatus(
+            revision=change.revision,
+            bytes=size,
+            commits=self._status.commits + 1,
+            failures=self._status.failures,
+        )
+        self._retry, self._said_at = RETRY_FIRST, -inf
+        self._anew = self._anew or wasteful
+        return True
+
+    def _failed(self, error: lmdb.Error | OSError | CacheError) -> None:
+        self._anew, self._file = True, None
+        self._status = replace(self._status, error=str(error), failures=self._status.failures + 1)
+        if self._clock() - self._said_at >= SAY_AGAIN:
+            self._said_at = self._clock()
+            self._log.error(
+                "cache not written",
+                error=str(error),
+                saved_revision=self._status.revision,
+                meaning="the range is served from memory; a restart would begin with what was written before",
+            )
+
+    def _change(self, *, anew: bool) -> Change:
+        store = self._store
+        batches, oldest_revision = self._pending, 0
+        if anew:
+            batches, oldest_revision = store.history.tail(SWEEP_EVENTS, SWEEP_BYTES)
+            self._cursor = store.cursor(store.keys)
+        self._pending, self._pending_events, self._anew = [], 0, False
+        return Change(
+            epoch=store.epoch,
+            revision=store.revision,
+            changed_revision=store.changed_revision,
+            changed_keys=store.changed_keys,
+            count=store.count,
+            proof=proof_of(self._age()),
+            blocks=store.view().blocks,
+            batches=batches,
+            oldest_revision=oldest_revision,
+        )
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _write(self, change: Change, *, anew: bool) -> tuple[int, bool]:
+        """Runs in the thread, as all that touches the file; bytes on disk, and whether too many of them."""
+        file = self._file
+        try:
+            if file and not anew:
+                file.commit(change)
+            else:
+                self._files.must_have_room(sum(block.size for block in change.blocks))
+                if file:
+                    file.close()
+                self._file = file = File(self._files.next(), self._store.keys, change)
+                self._files.replaced_by(file.path)
+            return self._files.size(), not file.sweeping and file.wasteful
+        except BaseException:
+            if file:
+                file.close()
+            raise

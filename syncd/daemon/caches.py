@@ -1,0 +1,120 @@
+"""The copies on disk: what stores begin with, and who keeps them; or why there are none."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+
+import structlog
+
+from syncd.cache import CacheError, Directory, InUse, Keeper, age_of, boot_time, occupied
+from syncd.config import Config
+from syncd.keyrange import KeyRange
+from syncd.status import CacheStatus
+from syncd.store import Store
+from syncd.sync import Mirror
+
+log = structlog.get_logger("syncd.cache")
+
+Proved = float | None
+"""When a range was proved current, in seconds of `boot_time`; None when that is not known."""
+
+
+@contextmanager
+def caches(settings: Config) -> Iterator[Caches]:
+    """Use the directory that is configured; InUse when another daemon does."""
+    with ExitStack() as held:
+        directory: Directory | None = None
+        trouble: CacheError | None = None
+        if (path := settings.cache.directory) is not None:
+            try:
+                directory = held.enter_context(occupied(path))
+                trouble = directory.trouble
+            except InUse:
+                raise
+            except CacheError as error:
+                trouble = error
+        if trouble:
+            log.error(
+                "no disk cache",
+                error=str(trouble),
+                meaning="nothing is kept on disk; after a restart, everything must be read from etcd anew",
+                cure="see `syncd check`",
+            )
+        yield Caches(settings, directory, str(trouble) if trouble else None)
+
+
+class Caches:
+    """Those of all ranges; `trouble` says why nothing can be written, if so."""
+
+    def __init__(self, settings: Config, directory: Directory | None, trouble: str | None) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._trouble = trouble
+        self._keepers: dict[KeyRange, Keeper] = {}
+        if directory:
+            for path in directory.others(settings.ranges):
+                log.warning(
+                    "cache unused",
+                    path=str(path),
+                    bytes=path.lstat().st_size,
+                    meaning="no such range is configured any more; remove the file when it is not needed",
+                )
+
+    def store(self, keys: KeyRange) -> tuple[Store, Proved]:
+        """A store for `keys`, with what there is of it. Only for a process that has no other threads."""
+        history = self._settings.history
+        store = Store(keys, history_events=history.events, history_bytes=history.bytes)
+        if self._directory is None:
+            return store, None
+        began = time.monotonic()
+        gc.disable()  # half a million objects are made here that all stay
+        head = self._directory.files_of(keys).load(store)
+        gc.enable()
+        if head is None:
+            return store, None
+        age = age_of(head.proof)
+        log.info(
+            "restored",
+            range=keys.name,
+            keys=store.count,
+            revision=store.revision,
+            epoch=store.epoch,
+            age=None if age is None else round(age, 3),
+            seconds=round(time.monotonic() - began, 3),
+        )
+        return store, None if age is None else boot_time() - age
+
+    @asynccontextmanager
+    async def kept(self, mirrors: Sequence[Mirror]) -> AsyncIterator[None]:
+        """Keep copies of what `mirrors` hold; those of the very end are written when this is left."""
+        if self._directory is None or self._trouble:
+            yield
+            return
+        clock = asyncio.get_running_loop().time
+        with ThreadPoolExecutor(1, "cache") as thread:
+            for mirror in mirrors:
+                store, files = mirror.store, self._directory.files_of(mirror.store.keys)
+                age = partial(_age, mirror)
+                self._keepers[store.keys] = Keeper(store, files, thread, age, clock, kept=store.ready)
+            async with asyncio.TaskGroup() as group:
+                for keys, keeper in self._keepers.items():
+                    group.create_task(keeper.run(), name=f"cache of {keys.name}")
+                yield
+                for keeper in self._keepers.values():
+                    keeper.stop()
+
+    def statuses(self) -> dict[KeyRange, CacheStatus]:
+        """How the copies are doing; none without a directory."""
+        if self._trouble:
+            return {keys: CacheStatus(error=self._trouble) for keys in self._settings.ranges}
+        return {keys: keeper.status() for keys, keeper in self._keepers.items()}
+
+
+def _age(mirror: Mirror) -> float | None:
+    return mirror.freshness()[1]
