@@ -9,7 +9,7 @@ regions    where two states of a range differ               (pure)
 proofs     how old a proof is that another process had
 """
 
-from syncd.cache.directory import Directory, RangeFiles, occupied
+from syncd.cache.directory import Directory, RangeFiles, copies, occupied
 from syncd.cache.errors import CacheError, InUse, Unusable
 from syncd.cache.keeper import Keeper
 from syncd.cache.proofs import age_of, boot_time
@@ -23,5 +23,6 @@ __all__ = [
     "Unusable",
     "age_of",
     "boot_time",
+    "copies",
     "occupied",
 ]

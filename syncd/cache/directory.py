@@ -77,12 +77,16 @@ class RangeFiles:
 
     def load(self, store: Store) -> Head | None:
         """Fill `store` with the newest copy that can be gone on with; those that cannot are set aside."""
-        for path in sorted(self._copies(), key=_number, reverse=True):
+        for path in self.copies():
             try:
                 return _load(path, store)
             except CacheError as error:
                 self._set_aside(error)
         return None
+
+    def copies(self) -> list[Path]:
+        """The copies, the newest first."""
+        return copies(self.directory.path).get(self._stem, [])
 
     def next(self) -> Path:
         """Where the next copy is to be."""
@@ -135,9 +139,6 @@ class RangeFiles:
             meaning="the range is read from etcd; the file is kept for who wants to know, and may be removed",
         )
 
-    def _copies(self) -> list[Path]:
-        return [path for path in self._files() if _COPY.fullmatch(path.name)]
-
     def _files(self) -> list[Path]:
         return [
             self.directory.path / name
@@ -169,6 +170,18 @@ def occupied(path: Path) -> Iterator[Directory]:
                 raise Unusable(path, f"its file {LOCK} cannot be made: {error.strerror}") from error
             trouble = Unusable(path, f"nothing can be written there: {error.strerror}")
         yield Directory(path, trouble)
+
+
+def copies(path: Path) -> dict[str, list[Path]]:
+    """The copies in a directory: those of one range together, the newest first."""
+    found: dict[str, list[Path]] = {}
+    for name in _names(path):
+        if _COPY.fullmatch(name):
+            stem, _, _ = name.removesuffix(".lmdb").rpartition(".")
+            found.setdefault(stem, []).append(path / name)
+    for newest_first in found.values():
+        newest_first.sort(key=_number, reverse=True)
+    return found
 
 
 def _load(path: Path, store: Store) -> Head:
