@@ -142,18 +142,20 @@ class Packed(Block):
     __slots__ = ("_unpack",)
 
     def __init__(self, first: bytes, count: int, size: int, unpack: Callable[[], Columns]) -> None:
-        # The columns stay unset, for which Python then asks `__getattr__`.
+        # The columns stay unset until Python, which does not find one, asks `__getattr__`.
         self.first = first
         self.count = count
         self.size = size
         self._unpack: Callable[[], Columns] | None = unpack
 
     def __getattr__(self, name: str) -> object:
-        if name not in ("keys", "values", "numbers") or self._unpack is None:
+        if name not in ("keys", "values", "numbers"):
             raise AttributeError(name)
-        self.keys, self.values, self.numbers = self._unpack()
-        self._unpack = None  # and with it the packed form
-        return getattr(self, name)
+        # Another thread may do the same now, which does no harm, or have done it since Python looked.
+        if unpack := self._unpack:
+            self.keys, self.values, self.numbers = unpack()
+            self._unpack = None  # and with it the packed form
+        return object.__getattribute__(self, name)
 
 
 EMPTY = Block((), (), array("q"), 0)
