@@ -18,9 +18,9 @@ from tests.reliability.users import ROOT, ROOT_PASSWORD
 READ_RATE = 48 << 10
 """Bytes a second at which a full read of a few hundred keys takes some seconds."""
 
-MISSED_REVISIONS = 100
-CATCH_UP_RATE = 4 << 10
-"""Bytes a second at which so many revisions take some seconds."""
+MISSED_REVISIONS = 200
+CATCH_UP_RATE = 10 << 10
+"""Bytes a second at which so many revisions take some seconds, but to compare eight records does not."""
 
 BEGIN_SECONDS = 6.0
 """For a full read, or a watch, to get under way, as there is back-off; and for so many revisions."""
@@ -40,8 +40,9 @@ async def compacted_while_disconnected(stage: Stage, draw: random.Random) -> Asy
 
 @asynccontextmanager
 async def compacted_in_full_read(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
-    """The revision that a new daemon reads is compacted away between two pages."""
+    """A new daemon must read anew, and the revision that it reads is compacted away between two pages."""
     await stage.kill_daemon()
+    await stage.compact()
     slow_down(stage, READ_RATE)
     try:
         await stage.start_daemon()
@@ -164,7 +165,7 @@ async def _is_reading(stage: Stage) -> bool:
 
 
 MIRROR = (Part.ROAD, Part.DATA, Part.DAEMON)
-"""A daemon that is restarted meanwhile holds nothing, and misses nothing."""
+"""What a daemon that is restarted meanwhile misses is another matter."""
 
 DATA: Faults = {
     kind("compacted while disconnected", *MIRROR): compacted_while_disconnected,

@@ -91,7 +91,7 @@ async def members_upgraded(stage: Stage, draw: random.Random) -> AsyncIterator[N
 
 @asynccontextmanager
 async def daemon_killed(stage: Stage, draw: random.Random) -> AsyncIterator[None]:
-    """The daemon ends at once, and its readers with it; a new one has to read everything."""
+    """The daemon ends at once, and its readers' streams with it; a new one begins with its copy on disk."""
     await stage.kill_daemon()
     yield
     await stage.start_daemon()

@@ -243,6 +243,11 @@ class Stage:
         return revision
 
     @property
+    def cache(self) -> Path:
+        """Where the daemon keeps its copy."""
+        return self.daemon.directory / "cache"
+
+    @property
     def _password_file(self) -> Path:
         return self.daemon.directory / "password"
 
@@ -257,6 +262,7 @@ class Stage:
             "ranges": [{"prefix": RANGE.decode()}],
             "sync": {"page_bytes": PAGE_BYTES},
             "history": {"events": HISTORY_EVENTS},
+            "cache": {"directory": str(self.cache)},
         }
         daemon.settings["etcd"] = {
             "endpoints": [proxy.url for proxy in self.road],

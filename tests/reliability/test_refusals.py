@@ -105,7 +105,8 @@ def test_too_stale_is_what_is_not_reached(
     [
         pytest.param(PROCESS, EPOCH, 6, True, id="too long ago"),
         pytest.param(PROCESS, NEXT_EPOCH, 2, True, id="another epoch"),
-        pytest.param(NEXT_PROCESS, EPOCH, 2, True, id="another process"),
+        pytest.param(NEXT_PROCESS, EPOCH, 6, True, id="too long ago for another process"),
+        pytest.param(NEXT_PROCESS, EPOCH, 2, False, id="another process has it from the disk"),
         pytest.param(PROCESS, EPOCH, 5, False, id="it could be told"),
         pytest.param(PROCESS, EPOCH, None, False, id="without oldest_revision"),
         pytest.param(PROCESS, EPOCH, 13, False, id="an oldest_revision that is yet to come"),
@@ -114,13 +115,44 @@ def test_too_stale_is_what_is_not_reached(
 def test_a_place_is_refused_only_when_it_cannot_be_told(
     bench: Court, process: int, epoch: str, oldest: int | None, right: bool
 ) -> None:
-    """410 is for what is too long ago, of an epoch that is over, or was told by a process that has ended."""
+    """410 is for what is too long ago, or of an epoch that is over."""
     refusal = Refusal("compacted", "gone", oldest)
     later = Processes(bench).resume_refused(claim(12, epoch=epoch, process=process), refusal, PLACE, PROCESS)
     assert broken(bench.tally) == (set() if right else {"resumable"})
     assert bench.tally.refusals == {"compacted": 1}
     # Whether that was too long ago, the history will tell.
     assert (later is not None) == (right and process == PROCESS and epoch == EPOCH)
+
+
+@pytest.mark.parametrize(
+    ("process", "revision", "state", "right"),
+    [
+        pytest.param(NEXT_PROCESS, 4, "warm", True, id="it has not come to the disk"),
+        pytest.param(NEXT_PROCESS, 5, "warm", False, id="it has"),
+        pytest.param(NEXT_PROCESS, 4, "live", False, id="etcd has told it again"),
+        pytest.param(PROCESS, 4, "stale", False, id="it is the same process"),
+    ],
+)
+def test_a_place_may_be_ahead_of_another_process(
+    bench: Court, process: int, revision: int, state: str, right: bool
+) -> None:
+    """What was told in the last moment before a crash is not on the disk, and etcd may be away."""
+    later = replace(claim(revision, process=process), state=state)
+    assert Processes(bench).resume_refused(later, Refusal("too_stale", ""), PLACE, PROCESS) is None
+    assert broken(bench.tally) == (set() if right else {"gone"})
+
+
+def test_what_was_on_the_disk_is_never_gone(bench: Court) -> None:
+    """The next process has it from the start, when the one before had it for some seconds."""
+    processes = Processes(bench)
+    cold = replace(claim(0, None, epoch=""), process=NEXT_PROCESS)
+    processes.served(claim(5))
+    processes.served(claim(5, after=4))
+    processes.refused(cold, Refusal("not_ready", ""))
+    assert not bench.tally.violations
+    processes.served(claim(5, after=6))
+    processes.refused(cold, Refusal("not_ready", ""))
+    assert broken(bench.tally) == {"gone"}
 
 
 def test_a_place_is_refused_only_so(bench: Court) -> None:
