@@ -10,7 +10,7 @@ look          gathers what is to be seen of an endpoint;  handshake: of its TLS
 way           judges that, with what is configured
 members       asks members, and compares them
 ranges        reads and watches each range for a moment
-local         this host: the socket, the cache's directory, private files
+local         this host: the socket, private files;  copies: the cache's directory
 
 sight         what was to be seen                                          (pure)
 tls           what a handshake that went wrong means                       (pure)

@@ -143,9 +143,17 @@ CATALOGUE: dict[str, Entry] = {
     "socket.taken": Entry("error", "the daemon could not serve there"),
     "socket.unwritable": Entry("error", "the daemon could not make its socket"),
     "socket.open_to_all": Entry("warning", "every local user can read all that is mirrored"),
-    "cache.unused": Entry("note", "this version keeps no copy on disk; a restart reads everything anew"),
+    "cache.ok": Entry("ok"),
+    "cache.in_use": Entry("ok"),
     "cache.off": Entry("note", "a restart reads everything anew, and serves nothing while etcd is down"),
     "cache.unwritable": Entry("warning", "the daemon could keep no copy on disk there"),
+    "cache.full": Entry("warning", "the disk has no room for a copy"),
+    "cache.damaged": Entry("warning", "the copy on disk cannot be used; the range is read from etcd"),
+    "cache.newer_format": Entry(
+        "warning", "a later version of syncd wrote the copy on disk; the range is read from etcd"
+    ),
+    "cache.set_aside": Entry("warning", "it could not be gone on with; nobody needs it any more"),
+    "cache.other_ranges": Entry("note", "no such range is configured; it is neither used nor removed"),
     # The check itself
     "check.skipped": Entry("note", "it could not be looked at; mend first what stands above"),
     "check.failed": Entry("error", "this is a fault of syncd; the rest was looked at"),

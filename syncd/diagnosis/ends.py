@@ -48,7 +48,7 @@ def end_finding(certificate: Certificate, left: float) -> Finding:
 
     No more than a warning: whether it is in the way, connections tell.
     """
-    end = f"in {_span(left)}" if left >= 0 else f"{_span(-left)} ago"
+    end = f"in {span(left)}" if left >= 0 else f"{span(-left)} ago"
     verb = "expires" if left >= 0 else "expired"
     finding = found(
         (_EXPIRES if left >= 0 else _EXPIRED)[certificate.role],
@@ -90,7 +90,8 @@ def moment(certificate: Certificate) -> str:
     return certificate.not_after.isoformat().replace("+00:00", "Z")
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time span, in the largest unit of which there are two."""
     for name, length in (("days", DAY), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{int(seconds // length)} {name}"

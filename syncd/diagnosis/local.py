@@ -1,4 +1,4 @@
-"""The host itself: the socket's place, the disk cache's, and private files that others can read.
+"""The host itself: the socket's place, and private files that others can read; with copies.py, all of it.
 
 It is asked as the user that runs now, and nothing on the disk is changed. A daemon that serves already is
 only noticed: it is not connected to, and its lock is not tried.
@@ -16,6 +16,8 @@ from pathlib import Path
 from syncd.config import Config, Serve
 from syncd.config.files import Unusable, close_to_others, in_shell, readable_by_others, user_name
 from syncd.diagnosis.catalogue import found
+from syncd.diagnosis.copies import cache_findings
+from syncd.diagnosis.folders import may_write, own
 from syncd.findings import Finding
 from syncd.lockfile import holder, open_lock
 from syncd.serve.listener import ListenError, left_behind, lock_file
@@ -26,7 +28,7 @@ USUAL = Path("/run/syncd")
 
 def local_findings(config: Config) -> list[Finding]:
     """Look at it; that takes a second at most."""
-    return [*_private_files(config), *_socket(config.serve), *_cache(config.cache.directory)]
+    return [*_private_files(config), *_socket(config.serve), *cache_findings(config)]
 
 
 def _private_files(config: Config) -> Iterator[Finding]:
@@ -95,12 +97,12 @@ def _unwritable(path: Path) -> Finding | None:
     folder, lock, user = path.parent, lock_file(path), user_name()
     if not os.path.isdir(folder):  # noqa: PTH112 - unlike Path.is_dir, raises nothing where it may not look
         seen = f"there is no directory {folder}"
-        cure = f"make it, for the user that the daemon runs as{_by_systemd(folder)}:\n{_own(folder)}"
-    elif not _may_write(folder):
+        cure = f"make it, for the user that the daemon runs as{_by_systemd(folder)}:\n{own(folder)}"
+    elif not may_write(folder):
         seen = f"the user {user} may not write in {folder}"
         cure = (
             "check as the user that the daemon runs as; if this is the one, give it a directory of its own"
-            f"{_by_systemd(USUAL)}, and set serve.socket: {USUAL}/syncd.sock\n{_own(USUAL)}"
+            f"{_by_systemd(USUAL)}, and set serve.socket: {USUAL}/syncd.sock\n{own(USUAL)}"
         )
     else:
         try:
@@ -112,11 +114,6 @@ def _unwritable(path: Path) -> Finding | None:
         else:
             return None
     return found("socket.unwritable", str(path), seen, cure)
-
-
-def _own(folder: Path) -> str:
-    """The command that makes a directory for this user."""
-    return f"  sudo install -d -o {shlex.quote(user_name())} {in_shell(folder)}"
 
 
 def _by_systemd(folder: Path) -> str:
@@ -142,28 +139,6 @@ def _group_not_given(serve: Serve) -> Finding | None:
         f"the user {user} may not give it to the group {serve.group}, being no member",
         "make the daemon's user one (systemd does so by SupplementaryGroups= in the unit):\n"
         f"  sudo usermod -aG {shlex.quote(serve.group)} {shlex.quote(user)}",
-    )
-
-
-def _cache(directory: Path | None) -> Iterator[Finding]:
-    if directory is None:
-        yield found("cache.off", "cache.directory", "null")
-        return
-    yield found("cache.unused", "cache.directory", f"{directory} is accepted, and has no effect")
-    nearest = next(folder for folder in (directory, *directory.parents) if os.path.lexists(folder))
-    if not _may_write(nearest):
-        yield found(
-            "cache.unwritable",
-            "cache.directory",
-            f"{nearest} is no directory that the user {user_name()} may write in",
-            f"make {directory} for the user that the daemon runs as, or set cache.directory: null\n"
-            f"{_own(directory)}",
-        )
-
-
-def _may_write(folder: Path) -> bool:
-    return os.path.isdir(folder) and os.access(  # noqa: PTH112 - as above
-        folder, os.W_OK | os.X_OK, effective_ids=True
     )
 
 

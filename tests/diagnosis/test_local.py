@@ -3,10 +3,6 @@
 import grp
 import os
 import socket
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,26 +12,13 @@ from syncd.diagnosis.local import local_findings
 from syncd.findings import Finding
 from syncd.keyrange import prefix_range
 from syncd.serve import bound
-
-NOBODY = 65534
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="NOT TESTED: what another user may not do on this host (needs root)"
-)
+from tests.diagnosis.host import NOBODY, as_nobody, needs_root, run_cure
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A directory that every user can reach, unlike pytest's own, by a path that a socket can have."""
-    with tempfile.TemporaryDirectory(prefix="syncd-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
-
-
-def looked_at(serve: Serve, cache: Path | None = None, etcd: Etcd | None = None) -> dict[str, Finding]:
+def looked_at(serve: Serve, etcd: Etcd | None = None) -> dict[str, Finding]:
     """The findings by code; looking changed nothing."""
     config = Config(
-        ranges=(prefix_range(b"/"),), serve=serve, cache=Cache(directory=cache), etcd=etcd or Etcd()
+        ranges=(prefix_range(b"/"),), serve=serve, cache=Cache(directory=None), etcd=etcd or Etcd()
     )
     before = sorted(serve.socket.parent.glob("*"))
     findings = local_findings(config)
@@ -46,24 +29,6 @@ def looked_at(serve: Serve, cache: Path | None = None, etcd: Etcd | None = None)
 def codes(serve: Serve) -> set[str]:
     """What is found of the socket."""
     return set(looked_at(serve)) - {"cache.off"}
-
-
-def run_cure(finding: Finding) -> None:
-    """Run the commands of a cure, as whoever this is."""
-    commands = [line.strip() for line in finding.cure.split("\n") if line.startswith("  ")]
-    assert commands, finding.cure
-    for command in commands:
-        subprocess.run(["sh", "-c", command.removeprefix("sudo ")], check=True)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """As another user than root, in no group but root's."""
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_all_is_well(folder: Path) -> None:
@@ -199,28 +164,6 @@ def test_a_socket_for_all_is_told(folder: Path) -> None:
     assert codes(serve) == {"socket.ok"}
     folder.chmod(0o755)
     assert codes(Serve(socket=folder / "s", mode=0o664)) == {"socket.ok"}
-
-
-def test_the_cache(folder: Path) -> None:
-    """Off, or without effect in this version; a place where it could not be is told in time."""
-    serve = Serve(socket=folder / "s")
-    assert set(looked_at(serve)) == {"socket.ok", "cache.off"}
-    assert set(looked_at(serve, folder)) == {"socket.ok", "cache.unused"}
-    assert set(looked_at(serve, folder / "a" / "b")) == {"socket.ok", "cache.unused"}
-    (folder / "file").touch()
-    unwritable = looked_at(serve, folder / "file" / "cache")["cache.unwritable"]
-    assert f"{folder / 'file'} is no directory that the user " in unwritable.seen
-
-
-@needs_root
-def test_a_cache_that_is_not_this_users_is_mended_by_its_cure(folder: Path) -> None:
-    """The command is run as root."""
-    serve, cache = Serve(socket=folder / "s"), folder / "cache"
-    with as_nobody():
-        unwritable = looked_at(serve, cache)["cache.unwritable"]
-    run_cure(unwritable)
-    with as_nobody():
-        assert "cache.unwritable" not in looked_at(serve, cache)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o602, 0o620])
