@@ -24,7 +24,7 @@ from pathlib import Path
 
 import structlog
 
-from syncd.cache.errors import CacheError, Damaged, InUse, Unusable
+from syncd.cache.errors import CacheError, Damaged, Full, InUse, Unusable
 from syncd.cache.layout import Head
 from syncd.cache.reading import read
 from syncd.keyrange import KeyRange
@@ -34,7 +34,7 @@ from syncd.store import Store
 LOCK = "lock"
 ASIDE = ".aside"
 
-_COPY = re.compile(r".+-[0-9a-f]{8}\.(\d+)\.lmdb")
+_COPY = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{8}\.([0-9]+)\.lmdb")
 _OURS = re.compile(rf"{LOCK}|{_COPY.pattern}(?:-lock|\.new|\{ASIDE})?")
 
 NAME_LENGTH = 40
@@ -97,7 +97,8 @@ class RangeFiles:
         """Remove what `current` has replaced."""
         for path in self._files():
             if path.suffix != ASIDE and not path.name.startswith(current.name):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # what stays does no harm: of several copies, the last one counts
+                    path.unlink()
 
     def size(self) -> int:
         """Bytes that all of them take."""
@@ -108,9 +109,7 @@ class RangeFiles:
         disk = os.statvfs(self.directory.path)
         free, needed = disk.f_bavail * disk.f_frsize, int(COPY_FACTOR * size) + COPY_LEAST
         if free < needed:
-            raise Unusable(
-                self.directory.path, f"the disk is full: {needed} bytes are needed, {free} are free"
-            )
+            raise Full(self.directory.path, f"the disk is full: {needed} bytes are needed, {free} are free")
 
     def _set_aside(self, error: CacheError) -> None:
         path, aside = error.path, error.path.with_name(error.path.name + ASIDE)
@@ -119,24 +118,27 @@ class RangeFiles:
         except OSError as refusal:
             log.error(  # noqa: TRY400 - what happened is told, and where is no matter
                 "cache unreadable",
+                code=error.code,
                 path=str(path),
                 error=error.message,
-                meaning=f"it is left where it is ({refusal.strerror}); the range is read from etcd",
+                meaning="the range begins with an older copy, or is read from etcd; "
+                f"the file is left where it is: {refusal.strerror}",
             )
             return
         with suppress(OSError):
             path.with_name(f"{path.name}-lock").unlink()
-        replaced = [old for old in self._files() if old.suffix == ASIDE and old != aside]
+        replaced = [old for old in self._files() if old.suffix == ASIDE and _number(old) < _number(aside)]
         for old in replaced:
             with suppress(OSError):
                 old.unlink()
         log.error(
             "cache set aside",
+            code=error.code,
             path=str(path),
             error=error.message,
             kept=str(aside),
             removed=[str(old) for old in replaced],
-            meaning="the range is read from etcd; the file is kept for who wants to know, and may be removed",
+            meaning="the range begins with an older copy, or is read from etcd; the file may be removed",
         )
 
     def _files(self) -> list[Path]:
@@ -158,6 +160,8 @@ def occupied(path: Path) -> Iterator[Directory]:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _must_be_ours(path)
             _shut(path)
+        except FileExistsError as error:
+            raise Unusable(path, "it is no directory, or a link to none") from error
         except OSError as error:
             raise Unusable(path, f"it cannot be used: {error.strerror}") from error
         trouble = None
@@ -167,7 +171,7 @@ def occupied(path: Path) -> Iterator[Directory]:
             raise InUse(path, error.pid) from error
         except OSError as error:
             if error.errno != errno.EROFS:
-                raise Unusable(path, f"its file {LOCK} cannot be made: {error.strerror}") from error
+                raise Unusable(path, f"its file {LOCK} cannot be locked: {error.strerror}") from error
             trouble = Unusable(path, f"nothing can be written there: {error.strerror}")
         yield Directory(path, trouble)
 
@@ -185,7 +189,10 @@ def copies(path: Path) -> dict[str, list[Path]]:
 
 
 def _load(path: Path, store: Store) -> Head:
-    _must_be_ours(path)
+    try:
+        _must_be_ours(path)
+    except OSError as error:
+        raise Unusable(path, f"it cannot be read: {error.strerror}") from error
     head, image = read(path)
     if head.range != store.keys:
         raise Damaged(path, f"it is of the range {head.range.name!r}")
@@ -209,10 +216,10 @@ def _must_be_ours(path: Path) -> None:
 
 def _shut(path: Path) -> None:
     """Shut others out of the directory, if only our files are in it; Unusable if they may write there."""
-    mode = path.stat().st_mode
+    mode, names = path.stat().st_mode, _names(path)
     if not mode & 0o077:
         return
-    if all(_OURS.fullmatch(name) for name in _names(path)):
+    if all(map(_OURS.fullmatch, names)):
         with suppress(OSError):  # on a read-only disk it is as it is
             path.chmod(0o700)
     elif mode & 0o022:

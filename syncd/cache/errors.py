@@ -1,7 +1,8 @@
 """What can be wrong with the copy on disk; none of it keeps a range from being served from memory.
 
 CacheError
-├── Unusable      nothing can be kept there: permissions, owners, a read-only or full disk
+├── Unusable      nothing can be kept there: permissions, owners, a read-only disk
+│   └── Full          the disk has no room for it
 ├── InUse         another daemon keeps its copy there
 └── Unreadable    what is there cannot be gone on with
     ├── Damaged       it is not what was written
@@ -10,13 +11,22 @@ CacheError
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import ClassVar
+
+import lmdb
 
 from syncd.errors import SyncdError
 
+_NO_ROOM = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+
 
 class CacheError(SyncdError):
-    """Base of the cache's errors; about `path`."""
+    """Base of the cache's errors; about `path`. `code` is that of the catalogue of syncd.diagnosis."""
+
+    code: ClassVar[str]
 
     def __init__(self, path: Path, message: str) -> None:
         super().__init__(f"{path}: {message}")
@@ -27,9 +37,19 @@ class CacheError(SyncdError):
 class Unusable(CacheError):
     """Nothing can be kept there."""
 
+    code = "cache.unwritable"
+
+
+class Full(Unusable):
+    """The disk has no room for it."""
+
+    code = "cache.full"
+
 
 class InUse(CacheError):
     """Another daemon keeps its copy there; `pid` is its process, None when that is not known."""
+
+    code = "cache.in_use"
 
     def __init__(self, path: Path, pid: int | None) -> None:
         super().__init__(path, f"another syncd (pid {pid or 'unknown'}) keeps its copy there")
@@ -39,6 +59,8 @@ class InUse(CacheError):
 class Unreadable(CacheError):
     """What is there cannot be gone on with."""
 
+    code = "cache.damaged"
+
 
 class Damaged(Unreadable):
     """It is not what was written."""
@@ -46,3 +68,13 @@ class Damaged(Unreadable):
 
 class NewerFormat(Unreadable):
     """A later version of syncd wrote it."""
+
+    code = "cache.newer_format"
+
+
+def not_written(path: Path, error: lmdb.Error | OSError) -> Unusable:
+    """What kept `path` from being written."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    # LMDB has an error of its own for the one, but not for the other.
+    kind = Full if reason.endswith(_NO_ROOM) else Unusable
+    return kind(path, f"it cannot be written: {reason}")

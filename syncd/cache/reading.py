@@ -46,6 +46,8 @@ BYTES_A_SECOND = 10 << 20
 _ALIVE, _SAID = 0, 1
 """How the child ends: all is well; or not, and it has said why."""
 
+_STDERR = 2
+
 
 class Saved(NamedTuple):
     """What a file holds."""
@@ -134,8 +136,11 @@ def _opened(path: Path, *, shared: bool) -> Iterator[_File]:
 
 def _have_it_looked_at(path: Path, *, shared: bool) -> None:
     """Raise what is wrong with the file, however that shows."""
-    ear, mouth = os.pipe()
-    child = os.fork()
+    try:
+        ear, mouth = os.pipe()
+        child = os.fork()
+    except OSError as error:
+        raise Unusable(path, f"nobody can look at it: {error.strerror}") from error
     if not child:
         os.close(ear)
         _look(path, mouth, shared=shared)
@@ -148,6 +153,8 @@ def _have_it_looked_at(path: Path, *, shared: bool) -> None:
         return
     if code == _SAID:
         raise _KINDS[kind](path, message)
+    if code == -signal.SIGALRM:
+        raise Damaged(path, "it cannot be read in any reasonable time")
     ended = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
     raise Damaged(path, f"it is damaged: whoever reads it is ended {ended}")
 
@@ -159,6 +166,7 @@ def _look(path: Path, mouth: int, *, shared: bool) -> NoReturn:
     """The child: reads everything, tells what is wrong, and ends."""
     code = -1
     try:
+        _be_alone(mouth)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE + path.stat().st_size / BYTES_A_SECOND)
@@ -172,3 +180,10 @@ def _look(path: Path, mouth: int, *, shared: bool) -> NoReturn:
         code = _SAID
     finally:
         os._exit(code & 0xFF)  # none of the parent's business may be done twice
+
+
+def _be_alone(mouth: int) -> None:
+    """Keep nothing open but `mouth`: locks must go with the parent, and LMDB's last words are for nobody."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
+    os.closerange(_STDERR + 1, mouth)
+    os.closerange(mouth + 1, os.sysconf("SC_OPEN_MAX"))

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from syncd.cache import CacheError, Directory, InUse, Keeper, age_of, boot_time, occupied
+from syncd.cache import Directory, Keeper, Unusable, age_of, boot_time, occupied
 from syncd.config import Config
 from syncd.keyrange import KeyRange
 from syncd.status import CacheStatus
@@ -30,37 +30,40 @@ def caches(settings: Config) -> Iterator[Caches]:
     """Use the directory that is configured; InUse when another daemon does."""
     with ExitStack() as held:
         directory: Directory | None = None
-        trouble: CacheError | None = None
+        trouble: Unusable | None = None
         if (path := settings.cache.directory) is not None:
             try:
                 directory = held.enter_context(occupied(path))
                 trouble = directory.trouble
-            except InUse:
-                raise
-            except CacheError as error:
+            except Unusable as error:
                 trouble = error
         if trouble:
+            start = "begins with what is there now" if directory else "must read everything from etcd"
             log.error(
                 "no disk cache",
+                code=trouble.code,
                 error=str(trouble),
-                meaning="nothing is kept on disk; after a restart, everything must be read from etcd anew",
-                cure="see `syncd check`",
+                meaning=f"nothing is kept on disk by this process; the next one {start}",
+                cure="see `syncd check`; then restart the daemon",
             )
-        yield Caches(settings, directory, str(trouble) if trouble else None)
+        yield Caches(settings, directory, trouble)
 
 
 class Caches:
     """Those of all ranges; `trouble` says why nothing can be written, if so."""
 
-    def __init__(self, settings: Config, directory: Directory | None, trouble: str | None) -> None:
+    def __init__(self, settings: Config, directory: Directory | None, trouble: Unusable | None) -> None:
         self._settings = settings
         self._directory = directory
         self._trouble = trouble
+        self._restored: dict[KeyRange, int] = {}
+        """The revision of each copy that was there."""
         self._keepers: dict[KeyRange, Keeper] = {}
         if directory:
             for path in directory.others(settings.ranges):
                 log.warning(
                     "cache unused",
+                    code="cache.other_ranges",
                     path=str(path),
                     bytes=path.lstat().st_size,
                     meaning="no such range is configured any more; remove the file when it is not needed",
@@ -74,10 +77,13 @@ class Caches:
             return store, None
         began = time.monotonic()
         gc.disable()  # half a million objects are made here that all stay
-        head = self._directory.files_of(keys).load(store)
-        gc.enable()
+        try:
+            head = self._directory.files_of(keys).load(store)
+        finally:
+            gc.enable()
         if head is None:
             return store, None
+        self._restored[keys] = head.revision
         age = age_of(head.proof)
         log.info(
             "restored",
@@ -112,7 +118,10 @@ class Caches:
     def statuses(self) -> dict[KeyRange, CacheStatus]:
         """How the copies are doing; none without a directory."""
         if self._trouble:
-            return {keys: CacheStatus(error=self._trouble) for keys in self._settings.ranges}
+            return {
+                keys: CacheStatus(self._restored.get(keys, 0), error=str(self._trouble))
+                for keys in self._settings.ranges
+            }
         return {keys: keeper.status() for keys, keeper in self._keepers.items()}
 
 
