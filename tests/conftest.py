@@ -1,5 +1,6 @@
 """The fixtures for all tests, and last lines that say which versions of etcd and what chaos they had."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def new_etcd() -> Iterator[Etcd]:
 def authority(tmp_path: Path) -> Authority:
     """Make a certificate authority of its own for each test."""
     return Authority(tmp_path)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A directory that every user can reach, unlike pytest's own, by a path that a socket can have."""
+    with tempfile.TemporaryDirectory(prefix="syncd-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,6 +2,7 @@
 
     arguments            what can be said on the command line
     get, list, snapshot  one answer of the daemon, printed
+    offline              a snapshot of what is on disk, without the daemon
     watch                changes, followed across restarts of the daemon
     status, figures      how the daemon is doing, for people
     run                  the daemon itself

@@ -31,6 +31,16 @@ no daemon, disturbs none, and changes nothing.
 With --json, one object: "ok", "config", "seconds" and "findings", each with
 "code", "level" (ok, note, warning, error), "subject", "seen", "means", "cure"."""
 
+_SNAPSHOT = """\
+Print all keys and values under PREFIX as they were at one revision: a line about
+it, a line for each key, and a line at the end, without which it is not whole.
+
+With --offline, from the copy on disk in DIR, the daemon's cache.directory, for
+when there is no daemon, or in spite of it: the state is then "offline", and the
+age counts from when the daemon last had it proved. Without PREFIX, each range's
+snapshot, one after the other. Nothing is changed. It must be run as the
+daemon's user, or as root."""
+
 _WATCH = """\
 Print every change under PREFIX, from now on or after a revision.
 
@@ -39,12 +49,14 @@ delete, key and value, with tabs between them and control characters escaped.
 With --json, the daemon's lines as they are, each as soon as it comes: batches,
 and progress while nothing happens.
 
-When the daemon restarts, the watch goes on by itself. What changed meanwhile
-cannot be known then, as etcd may have been wiped or restored: standard error
-says so, and all keys that there are now are printed, or with --json a snapshot
-(head, records, end); then changes as before. So it is, too, when this reader
-was so slow that the daemon no longer has what it missed; but then only the keys
-put since are printed. Keys deleted in between are not known."""
+When the daemon restarts, the watch goes on by itself: without a gap, if the
+daemon keeps a copy on disk (cache.directory).
+
+If it does not, what changed meanwhile cannot be known, as etcd may have been
+wiped or restored: standard error says so, and all keys that there are now are
+printed, or with --json a snapshot (head, records, end); then changes as before.
+So it is, too, when the daemon no longer has what this reader missed; but then
+only the keys put since are printed. Keys deleted in between are not known."""
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -57,6 +69,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_demo(commands)
     _add_readers(commands)
     arguments = parser.parse_args(argv)
+    if arguments.command == "snapshot":
+        _must_say_what(parser, arguments)
     if getattr(arguments, "wait", None) is not None and not (
         arguments.linearizable or arguments.min_revision is not None
     ):
@@ -64,6 +78,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             "--wait says how long to wait for --min-revision or --linearizable; it needs one of them"
         )
     return arguments
+
+
+def _must_say_what(parser: argparse.ArgumentParser, snapshot: argparse.Namespace) -> None:
+    if snapshot.offline is None and snapshot.prefix is None:
+        parser.error("snapshot: PREFIX is missing; only --offline goes without")
+    if snapshot.offline and (snapshot.socket or snapshot.linearizable or snapshot.min_revision is not None):
+        parser.error("snapshot: --offline asks no daemon, so only --max-age goes with it")
 
 
 def read_of(arguments: argparse.Namespace) -> Read:
@@ -114,8 +135,16 @@ def _add_readers(commands: Any) -> None:
     listing.add_argument("--json", action="store_true", help="a JSON object a line, without the values")
     _add_read(listing)
 
-    snapshot = _add_reader(commands, "snapshot", "print all keys under a prefix at one revision, as NDJSON")
-    snapshot.add_argument("prefix", type=os.fsencode, metavar="PREFIX")
+    snapshot = _add_reader(
+        commands, "snapshot", "print all keys under a prefix at one revision, as NDJSON", _SNAPSHOT
+    )
+    snapshot.add_argument("prefix", type=os.fsencode, nargs="?", metavar="PREFIX")
+    snapshot.add_argument(
+        "--offline",
+        type=Path,
+        metavar="DIR",
+        help="ask no daemon: read its cache.directory; PREFIX is optional",
+    )
     _add_read(snapshot)
 
     watch = _add_reader(commands, "watch", "print the changes under a prefix as they happen", _WATCH)

@@ -26,6 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 report = look(arguments.config)
                 return _print(lambda output: show(report, output, as_json=arguments.json)) or report.exit_code
+            case "snapshot" if arguments.offline:
+                from syncd.cli.offline import Offline
+
+                copies = Offline(arguments.offline, arguments.prefix, arguments.max_age)
+                return _print(copies.show) or copies.exit_code
             case "demo":
                 from syncd.cli.demo import demo
 

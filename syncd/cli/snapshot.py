@@ -14,14 +14,16 @@ KEYS_A_STEP = 1000
 """Keys between two movements of the progress bar."""
 
 
-class _Progress(Protocol):
+class Progress(Protocol):
+    """Takes how many keys are done, and of how many."""
+
     def __call__(self, done: int, total: int, /) -> None: ...
 
 
 def snapshot(client: Client, output: Output, prefix: bytes, read: Read) -> None:
     """Print the snapshot as it is served; CutError when it breaks off or its count is wrong."""
     total = received = 0
-    with client.snapshot(prefix, read) as stream, _progress(output) as show:
+    with client.snapshot(prefix, read) as stream, progress(output) as show:
         for message in stream.messages():
             output.json(stream.line)
             if isinstance(message, SnapshotHead):
@@ -33,16 +35,17 @@ def snapshot(client: Client, output: Output, prefix: bytes, read: Read) -> None:
 
 
 @contextmanager
-def _progress(output: Output) -> Iterator[_Progress]:
+def progress(output: Output) -> Iterator[Progress]:
     """Show a bar on standard error, when a person waits there for what goes elsewhere."""
     if output.terminal or not sys.stderr.isatty():
         yield _show_nothing
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("keys", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -13,7 +13,7 @@ import orjson
 
 from syncd.keyrange import KeyRange
 from syncd.records import Batch, Event, Record
-from syncd.store import Block, Resync
+from syncd.store import Block, Resync, View
 from syncd.store.blocks import each
 
 LINES_KEPT = 8 << 20
@@ -36,6 +36,18 @@ def record_line(record: Record, *, keys_only: bool = False) -> bytes:
         fields.pop("value", None)
         fields.pop("value_b64", None)
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def head_line(view: View, count: int, state: str, age_ms: int | None, *, name: str | None = None) -> bytes:
+    """The first line of a snapshot; `name` is that of the range, when several follow each other."""
+    about = {} if name is None else {"range": name}
+    fields = {"revision": view.revision, "epoch": view.epoch, "count": count, "state": state}
+    return orjson.dumps(about | fields | {"age_ms": age_ms}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def end_line(count: int) -> bytes:
+    """The last line of a snapshot, without which it was cut."""
+    return orjson.dumps({"end": True, "count": count}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class BlockLines:

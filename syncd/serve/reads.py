@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
 from aiohttp import web
 
 from syncd.keyrange import KeyRange
 from syncd.serve.context import Context
-from syncd.serve.encode import BlockLines, record_json, record_line
+from syncd.serve.encode import BlockLines, end_line, head_line, record_json, record_line
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEY, KEYS, READ, Params
@@ -75,8 +74,7 @@ async def send_snapshot(
     slices = view.slices(keys)
     count = sum(high - low for _, low, high in slices)
     state, age = freshness
-    head = {"revision": view.revision, "epoch": view.epoch, "count": count, "state": state}
-    await lines.line(_json_line(head | {"age_ms": age_ms(age)}))
+    await lines.line(head_line(view, count, state, age_ms(age)))
     for block, low, high in slices:
         if encoded is None:
             records = each([(block, low, high)])
@@ -86,7 +84,7 @@ async def send_snapshot(
                 await lines.lines(piece)
         # Writing into a buffer that has room does not give way to others, and encoding is work.
         await asyncio.sleep(0)
-    await lines.line(_json_line({"end": True, "count": count}))
+    await lines.line(end_line(count))
 
 
 def _etag(source: Source, revision: int) -> str:
@@ -100,7 +98,3 @@ def _matches(request: web.Request, etag: str) -> bool:
     if given is None:
         return False
     return given.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in given.split(",")}
-
-
-def _json_line(fields: dict[str, object]) -> bytes:
-    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,278 @@
+"""`syncd snapshot --offline`: what a daemon, which lives or not, has left on the disk."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.cache import Directory
+from syncd.cli.main import main
+from syncd.keyrange import prefix_range
+from tests.cli.command import SECONDS, SYNCD, Terminal, environment, on_terminal, syncd
+from tests.daemon.process import Daemon
+from tests.diagnosis.host import as_nobody, needs_root
+from tests.disk import mounted
+from tests.etcd import Etcd
+from tests.serve.local import target, wait_until
+
+PREFIXES = ("/a/", "/b/")
+A = prefix_range(b"/a/")
+
+Lines = list[dict[str, Any]]
+
+
+@dataclass
+class Shown:
+    """How a command ended, the snapshots that it printed, and what it said."""
+
+    code: int
+    snapshots: list[Lines]
+    said: str
+
+    @classmethod
+    def of(cls, code: int, output: bytes, said: bytes) -> "Shown":
+        """Take its output apart."""
+        snapshots: list[Lines] = []
+        for line in map(json.loads, output.splitlines()):
+            if "epoch" in line:
+                snapshots.append([])
+            snapshots[-1].append(line)
+        assert b"Traceback" not in said
+        return cls(code, snapshots, said.decode())
+
+
+Offline = Callable[..., Shown]
+
+
+@pytest.fixture
+def offline(capfdbinary: pytest.CaptureFixture[bytes]) -> Offline:
+    """The command, in this process, which is quicker."""
+
+    def run(directory: Path, *arguments: str) -> Shown:
+        code = main(["snapshot", "--offline", str(directory), *arguments])
+        return Shown.of(code, *capfdbinary.readouterr())
+
+    return run
+
+
+def as_process(directory: Path, *arguments: str) -> Shown:
+    """The command as people run it."""
+    done = syncd("snapshot", "--offline", str(directory), *arguments)
+    return Shown.of(done.returncode, done.stdout, done.stderr)
+
+
+def loaded(etcd: Etcd) -> Daemon:
+    """A daemon, not started, that is to mirror and keep 1500 keys of /a/, and one of bytes of /b/."""
+    etcd.load([(f"/a/{number:04}", "v" * 50) for number in range(1500)])
+    etcd.put(b"/b/\n", b"\0\xff")
+    daemon = Daemon(etcd.endpoint, PREFIXES)
+    daemon.settings["cache"]["directory"] = str(daemon.directory / "cache")
+    daemon.write()
+    return daemon
+
+
+def served(daemon: Daemon) -> list[Lines]:
+    """The daemon's own snapshots; all of it is on the disk, too."""
+    daemon.wait_for("live")
+    wait_until(lambda: all(one["cache"]["revision"] for one in daemon.status()["ranges"]), "copies")
+    return [daemon.ask(target("snapshot", prefix=prefix)).lines for prefix in PREFIXES]
+
+
+@pytest.fixture(scope="module")
+def left() -> Iterator[tuple[Path, list[Lines]]]:
+    """The directory of a daemon that was killed, and what it served."""
+    with Etcd() as etcd, loaded(etcd) as daemon:
+        own = served(daemon)
+        daemon.kill()
+        yield daemon.directory / "cache", own
+
+
+@pytest.fixture
+def cache(left: tuple[Path, list[Lines]], tmp_path: Path) -> Path:
+    """A copy of that directory, to do with as one likes."""
+    return Path(shutil.copytree(left[0], tmp_path / "cache"))
+
+
+def copy_of_a(cache: Path) -> Path:
+    """The file of /a/."""
+    [path] = Directory(cache, None).files_of(A).copies()
+    return path
+
+
+def test_it_is_what_the_daemon_serves(new_etcd: Etcd) -> None:
+    """Head, records and end of each range, whether the daemon runs, was stopped, or killed."""
+    with loaded(new_etcd) as daemon:
+        own = served(daemon)
+        cache = daemon.directory / "cache"
+        assert_same(as_process(cache), own)
+        daemon.stop()
+        names = sorted(cache.iterdir())
+        assert_same(as_process(cache), own)
+        assert sorted(cache.iterdir()) == names
+        daemon.start()
+        served(daemon)
+        daemon.kill()
+        assert_same(as_process(cache), own)
+
+
+def assert_same(shown: Shown, own: list[Lines]) -> None:
+    """All that the daemon served, with a head of its own, which may be of a later revision."""
+    assert (shown.code, shown.said) == (0, "")
+    for [head, *rest], [own_head, *own_rest], prefix in zip(shown.snapshots, own, PREFIXES, strict=True):
+        assert rest == own_rest
+        assert head["age_ms"] >= 0
+        assert head["revision"] >= own_head["revision"]
+        differs = {"range": prefix, "state": "offline"} | {
+            name: head[name] for name in ("age_ms", "revision")
+        }
+        assert head == own_head | differs
+
+
+def test_a_daemon_that_writes_meanwhile_and_begins_new_files(new_etcd: Etcd) -> None:
+    """Every snapshot is whole, and none is older than the one before."""
+    newest = 0
+    with loaded(new_etcd) as daemon:
+        served(daemon)
+        for count in range(4):
+            if count == 2:
+                daemon.kill()
+                daemon.start()
+            revision = new_etcd.load([(f"/a/{number:04}", str(count)) for number in range(1000)])
+            shown = as_process(daemon.directory / "cache", "/a/")
+            assert (shown.code, shown.said) == (0, "")
+            [[head, *records, end]] = shown.snapshots
+            assert head["count"] == len(records) == end["count"] == 1500
+            assert newest <= head["revision"] <= revision
+            assert max(record["mod_revision"] for record in records) <= head["revision"]
+            newest = head["revision"]
+
+
+def test_a_prefix_is_cut_out_of_its_range(
+    left: tuple[Path, list[Lines]], cache: Path, offline: Offline
+) -> None:
+    """As the daemon would; perhaps nothing is there."""
+    shown = offline(cache, "/a/001")
+    [[head, *rest]] = shown.snapshots
+    assert (shown.code, head["range"], head["count"]) == (0, "/a/", 10)
+    assert rest == [line for line in left[1][0] if line.get("key", "").startswith("/a/001")] + [
+        {"end": True, "count": 10}
+    ]
+    assert offline(cache, "/b/none").snapshots[0][1:] == [{"end": True, "count": 0}]
+
+
+@pytest.mark.parametrize("prefix", ["/", "/c/", ""])
+def test_a_prefix_that_no_range_covers(cache: Path, offline: Offline, prefix: str) -> None:
+    """Exit 1, as when a daemon is asked for it; those that are there are named."""
+    shown = offline(cache, prefix)
+    assert (shown.code, shown.snapshots) == (1, [])
+    assert f"no copy covers '{prefix}'; there are copies of '/a/', '/b/'" in shown.said
+
+
+def test_what_is_too_old_is_refused(cache: Path, offline: Offline) -> None:
+    """Exit 4, and how old it is."""
+    assert offline(cache, "/b/", "--max-age", "1h").code == 0
+    shown = offline(cache, "/b/", "--max-age", "1ms")
+    assert (shown.code, shown.snapshots) == (4, [])
+    assert "'/b/' was last proved current " in shown.said
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "emptied", "overwritten"])
+def test_a_damaged_copy(cache: Path, offline: Offline, damage: str) -> None:
+    """It is told, exit 1, and left as it is; the other ranges are read all the same."""
+    copy = copy_of_a(cache)
+    whole = copy.read_bytes()
+    damaged = {
+        "cut": whole[: len(whole) // 2],
+        "changed": whole.replace(b"v" * 50, b"v" * 49 + b"x"),
+        "emptied": b"",
+        "overwritten": b"x" * len(whole),
+    }[damage]
+    copy.write_bytes(damaged)
+    shown = offline(cache)
+    assert (shown.code, [head["range"] for head, *_ in shown.snapshots]) == (1, ["/b/"])
+    assert f"{copy}: it is damaged: " in shown.said
+    assert "the daemon reads etcd anew" in shown.said
+    assert copy.read_bytes() == damaged
+    shown = offline(cache, "/b/")
+    assert (shown.code, shown.said) == (0, "")
+    shown = offline(cache, "/a/")
+    assert (shown.code, shown.snapshots) == (1, [])
+    assert f"{copy}: it is damaged: " in shown.said
+    assert "there are copies of '/b/'" in shown.said
+
+
+def test_the_copy_before_a_damaged_one(cache: Path, offline: Offline) -> None:
+    """It is better than nothing, and it is told that it is not the newest."""
+    newer = Directory(cache, None).files_of(A).next()
+    newer.write_bytes(copy_of_a(cache).read_bytes()[:20000])
+    shown = offline(cache, "/a/")
+    assert (shown.code, shown.snapshots[0][0]["count"]) == (0, 1500)
+    assert str(newer) in shown.said
+    assert "what follows is the copy before it" in shown.said
+
+
+def test_nothing_there(tmp_path: Path, offline: Offline) -> None:
+    """No directory, a file, or one without a copy; each says what to look for."""
+    shown = offline(tmp_path / "none")
+    assert (shown.code, shown.snapshots) == (1, [])
+    assert "cannot be read: No such file or directory; `cache.directory` in the daemon's config" in shown.said
+    (tmp_path / "file").touch()
+    assert offline(tmp_path / "file").code == 1
+    for arguments in ([], ["/a/"]):
+        shown = offline(tmp_path, *arguments)
+        assert (shown.code, shown.said) == (4, f"syncd: {tmp_path}: there is no copy of any range\n")
+
+
+def test_a_read_only_disk(cache: Path, tmp_path: Path, offline: Offline) -> None:
+    """As after an accident: it can be read, with LMDB's lock file and without."""
+    with mounted(tmp_path / "disk") as disk:
+        for file in cache.iterdir():
+            if file.name != f"{copy_of_a(cache).name}-lock":
+                shutil.copy(file, disk)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        shown = offline(disk)
+    assert (shown.code, len(shown.snapshots), shown.said) == (0, 2, "")
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_another_user_is_told_so(folder: Path, cache: Path, offline: Offline, mode: int) -> None:
+    """The copies are the daemon's alone, also where the directory is not."""
+    copied = Path(shutil.copytree(cache, folder / "cache"))
+    copied.chmod(mode)
+    with as_nobody():
+        shown = offline(copied)
+    assert (shown.code, shown.snapshots) == (1, [])
+    assert "cannot be read: Permission denied; read it as the user that the daemon runs as" in shown.said
+
+
+def test_a_terminal(cache: Path) -> None:
+    """Control characters are escaped as JSON does; who waits for a file sees a bar."""
+    code, shown = on_terminal("snapshot", "--offline", str(cache), "/b/", socket="none")
+    assert code == 0
+    assert json.loads(shown.splitlines()[1])["key"] == "/b/\n"
+    terminal = Terminal()
+    process = subprocess.Popen(
+        [*SYNCD, "snapshot", "--offline", cache, "/a/"],
+        stdout=subprocess.PIPE,
+        stderr=terminal.slave,
+        env=environment(None, {"TERM": "xterm"}),
+    )
+    terminal.leave()
+    output, _ = process.communicate(timeout=SECONDS)
+    assert len(output.splitlines()) == 1502
+    assert "1500/1500" in terminal.finish()
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--offline", "/x", "--socket", "/s"], ["--offline", "/x", "--min-revision", "1"]]
+)
+def test_wrong_usage(options: list[str]) -> None:
+    """What makes no sense together is refused, not ignored."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["snapshot", *options])
