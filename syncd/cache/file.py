@@ -93,14 +93,20 @@ class _Sweep:
     revision: int
     regions: list[Region]
 
+    def piece(self) -> list[Region]:
+        """The next regions, enough for one transaction."""
+        taken, size = list[Region](), 0
+        while self.regions and size < PIECE:
+            taken.append(self.regions.pop())
+            size += _size(taken[-1][1])
+        return taken
+
 
 class File:
     """The file of `keys` at `path`, made anew. Everything blocks; lmdb.Error and OSError end its use."""
 
     def __init__(self, path: Path, keys: KeyRange, change: Change) -> None:
         self.path = path
-        self.epoch = change.epoch
-        self.revision = change.revision
         self._keys = keys
         self._blocks: Sequence[Block] = ()
         """Those of the last sweep; the journal goes on from `_base_revision`, when it began."""
@@ -167,12 +173,15 @@ class File:
             )
             self._events = self._bytes = 0
         # So much that the sweep is over before the journal has grown as long once more.
-        share = max(events / SWEEP_EVENTS, size / SWEEP_BYTES) * sum(block.size for block in change.blocks)
+        share = max(events / SWEEP_EVENTS, size / SWEEP_BYTES) * _size(change.blocks)
         while self._sweep:
-            self._make_room(0)
+            piece = self._sweep.piece()
+            size = sum(_size(new) for _, new in piece)
+            self._make_room(size)
             with self._env.begin(write=True) as txn:
-                share -= self._go_on(txn, self._sweep)
+                self._go_on(txn, self._sweep, piece)
                 self._conclude(txn, change)
+            share -= size
             if share <= 0:
                 break
 
@@ -198,7 +207,7 @@ class File:
         """Write everything; a part of it is of no use."""
         blocks = list(change.blocks)
         for piece in _pieces(blocks):
-            self._make_room(0)
+            self._make_room(_size(piece))
             with self._env.begin(write=True) as txn:
                 self._replace(txn, (), piece)
         self._blocks = blocks
@@ -212,18 +221,14 @@ class File:
             self._digest ^= digest_of(entry)
             txn.put(number(revision), entry, append=True, db=self._journal_entries)
 
-    def _go_on(self, txn: _Transaction, sweep: _Sweep) -> int:
-        """Write the next piece of a sweep; its bytes."""
-        size = 0
-        while sweep.regions and size < PIECE:
-            gone, new = sweep.regions.pop()
+    def _go_on(self, txn: _Transaction, sweep: _Sweep, piece: Iterable[Region]) -> None:
+        """Write a piece of a sweep, and end it after the last one."""
+        for gone, new in piece:
             self._replace(txn, gone, new)
-            size += sum(block.size for block in new)
         if not sweep.regions:
             self._trim(txn)
             self._oldest_revision, self._base_revision = self._base_revision, sweep.revision
             self._blocks, self._sweep = sweep.blocks, None
-        return size
 
     def _replace(self, txn: _Transaction, gone: Iterable[Block], new: Iterable[Block]) -> None:
         for block in gone:
@@ -263,10 +268,9 @@ class File:
             proof=change.proof,
         )
         txn.put(HEAD_KEY, encode_head(head))
-        self.revision = change.revision
 
     def _make_room(self, size: int) -> None:
-        """See that the file may grow by what is to be written, and all the pages that this touches."""
+        """See that the file may grow by so many bytes of entries, and all the pages that they touch."""
         needed = Path(self._env.path()).stat().st_size + 2 * (size + PIECE) + MAP_SPARE // 4
         if needed > self._env.info()["map_size"]:
             self._env.set_mapsize(needed + MAP_SPARE)
@@ -274,6 +278,10 @@ class File:
 
 def _journal(change: Change) -> list[tuple[int, bytes]]:
     return [(batch.revision, sealed(batch.revision, encode_batch(batch))) for batch in change.batches]
+
+
+def _size(blocks: Iterable[Block]) -> int:
+    return sum(block.size for block in blocks)
 
 
 def _pieces(blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:

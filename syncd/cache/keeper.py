@@ -20,12 +20,13 @@ import structlog
 from msgspec.structs import replace
 
 from syncd.cache.directory import RangeFiles
-from syncd.cache.errors import CacheError
+from syncd.cache.errors import CacheError, not_written
 from syncd.cache.file import SWEEP_BYTES, SWEEP_EVENTS, Change, File
 from syncd.cache.proofs import proof_of
 from syncd.records import Batch
 from syncd.status import CacheStatus
 from syncd.store import Store
+from syncd.store.history import cost
 
 GATHER = 0.2
 """Seconds from a change to its commit, so that many are committed together, and readers are told first. What
@@ -35,8 +36,9 @@ PROOF_EVERY = 30.0
 """Seconds between commits when nothing changes, for the age and the revision of a quiet range: after a crash
 it is taken for so much older, and is that further from what etcd has compacted."""
 
-PENDING_MOST = 100_000
-"""Events to be written; of more, as when a disk hangs, it is cheaper to write everything anew."""
+PENDING_EVENTS = 100_000
+PENDING_BYTES = 64 << 20
+"""Of events to be written; of more, as when a disk hangs, it is cheaper to write everything anew."""
 
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 """Seconds until a failure is followed by another try, doubled each time."""
@@ -75,7 +77,7 @@ class Keeper:
         self._file: File | None = None
         self._cursor = store.cursor(store.keys)
         self._pending: list[Batch] = []
-        self._pending_events = 0
+        self._pending_events = self._pending_bytes = 0
         self._anew = not kept
         """Whether the file, if there is one, cannot be gone on with."""
         self._moved = asyncio.Event()
@@ -111,14 +113,23 @@ class Keeper:
                 await self._in_thread(self._file.close)
 
     def _collect(self) -> None:
-        if not self._anew:
-            while not self._cursor.at_end:
-                for batch in self._cursor.read(READ_BATCHES):
-                    self._pending.append(batch)
-                    self._pending_events += len(batch.events)
-                    # The whole state has changed, perhaps; and what the journal has does not lead there.
-                    self._anew = self._anew or batch.resync or self._pending_events > PENDING_MOST
+        while not (self._anew or self._cursor.at_end):
+            for batch in self._cursor.read(READ_BATCHES):
+                self._pending.append(batch)
+                self._pending_events += len(batch.events)
+                self._pending_bytes += sum(map(cost, batch.events))
+                if (
+                    batch.resync  # the whole state has changed, perhaps; and the journal does not lead there
+                    or self._pending_events > PENDING_EVENTS
+                    or self._pending_bytes > PENDING_BYTES
+                ):
+                    self._anew = True
+        if self._anew:
+            self._forget_pending()
         self._moved.set()
+
+    def _forget_pending(self) -> None:
+        self._pending, self._pending_events, self._pending_bytes = [], 0, 0
 
     async def _due(self) -> None:
         """Return when it is time to write, or to stop."""
@@ -146,8 +157,11 @@ class Keeper:
         began = self._clock()
         try:
             size, wasteful = await self._in_thread(partial(self._write, change, anew=anew))
-        except (lmdb.Error, OSError, CacheError) as error:
+        except CacheError as error:
             self._failed(error)
+            return False
+        except (lmdb.Error, OSError) as error:
+            self._failed(not_written(self._files.directory.path, error))
             return False
         if self._status.error:
             self._log.info("cache works again", revision=change.revision)
@@ -163,13 +177,14 @@ class Keeper:
         self._anew = self._anew or wasteful
         return True
 
-    def _failed(self, error: lmdb.Error | OSError | CacheError) -> None:
+    def _failed(self, error: CacheError) -> None:
         self._anew, self._file = True, None
         self._status = replace(self._status, error=str(error), failures=self._status.failures + 1)
         if self._clock() - self._said_at >= SAY_AGAIN:
             self._said_at = self._clock()
             self._log.error(
                 "cache not written",
+                code=error.code,
                 error=str(error),
                 saved_revision=self._status.revision,
                 meaning="the range is served from memory; a restart would begin with what was written before",
@@ -181,7 +196,8 @@ class Keeper:
         if anew:
             batches, oldest_revision = store.history.tail(SWEEP_EVENTS, SWEEP_BYTES)
             self._cursor = store.cursor(store.keys)
-        self._pending, self._pending_events, self._anew = [], 0, False
+        self._forget_pending()
+        self._anew = False
         return Change(
             epoch=store.epoch,
             revision=store.revision,
