@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from structlog.testing import capture_logs
+
+from syncd.cache import RangeFiles
 from syncd.cache.file import Change, File
 from syncd.cache.layout import Proof
 from syncd.keyrange import KeyRange
@@ -79,6 +82,23 @@ def drawn(random: Random, keys: int, share: float = 1.0) -> dict[bytes, bytes]:
         for i in range(keys)
         if random.random() < share
     }
+
+
+def saved(files: RangeFiles, keys: int = 20) -> tuple[Path, Model]:
+    """A new copy of so many keys, and what it is of."""
+    path = files.next()
+    with kept(path, drawn(Random(keys), keys)) as copy:
+        return path, copy.model
+
+
+def loaded(files: RangeFiles) -> Store:
+    """What there is, which is all right."""
+    store = empty_store()
+    with capture_logs() as logs:
+        head = files.load(store)
+    assert head
+    assert (head.revision, logs) == (store.revision, [])
+    return store
 
 
 def assert_as_it_was(store: Store, model: Model) -> None:

@@ -1,0 +1,145 @@
+"""How a copy is read: by a child first, which may fail in any way, and only if it is all that was written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from signal import SIGKILL
+from typing import TypeAlias
+
+import lmdb
+import pytest
+
+from syncd.cache import reading
+from syncd.cache.errors import Damaged, NewerFormat, Unusable
+from syncd.cache.layout import BLOCKS, FORMAT, FORMAT_KEY, HEAD_KEY, JOURNAL, number, sealed
+from syncd.cache.reading import DATABASES, read
+from syncd.lockfile import holder
+from tests.cache.copies import drawn, kept
+from tests.serve.local import wait_until
+
+MISSING = "something is missing, or older than the rest"
+
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+Edit = Callable[["Entries"], object]
+
+
+class Entries:
+    """What is in a copy, while it may be changed as LMDB allows."""
+
+    def __init__(self, env: lmdb.Environment, txn: Transaction) -> None:
+        self.txn = txn
+        self.blocks, self.journal = env.open_db(BLOCKS, txn), env.open_db(JOURNAL, txn)
+
+    def first_of_journal(self) -> int:
+        """A revision that is there."""
+        with self.txn.cursor(self.journal) as cursor:
+            assert cursor.first()
+            return int.from_bytes(cursor.key(), "big")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A copy with several blocks, and a journal."""
+    path = tmp_path / "copy"
+    with kept(path, drawn(Random(1), keys=300)) as copy:
+        copy.commit({b"/new": b"1"}, {b"/new": b"2"}, {b"/new": None})
+    return path
+
+
+def edit(path: Path, change: Edit) -> None:
+    """Make a change that LMDB has nothing against."""
+    with (
+        lmdb.open(os.fspath(path), subdir=False, lock=False, max_dbs=DATABASES, map_size=1 << 24) as env,
+        env.begin(write=True) as txn,
+    ):
+        change(Entries(env, txn))
+
+
+def _moved(entries: Entries) -> None:
+    at = entries.first_of_journal()
+    batch = entries.txn.pop(number(at), db=entries.journal)
+    assert batch
+    entries.txn.put(number(at - 1), batch, db=entries.journal)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda e: e.txn.put(FORMAT_KEY, b"one"), "invalid literal"),
+        (lambda e: e.txn.delete(FORMAT_KEY), "it has no format"),
+        (lambda e: e.txn.delete(HEAD_KEY), "it has no head"),
+        (lambda e: e.txn.put(HEAD_KEY, b"x"), "its checksum is wrong"),
+        (lambda e: e.txn.drop(e.blocks), "MDB_NOTFOUND"),
+        (lambda e: e.txn.delete(number(0), db=e.blocks), MISSING),
+        (
+            lambda e: e.txn.delete(number(e.first_of_journal()), db=e.journal),
+            MISSING,
+        ),
+        (lambda e: e.txn.put(number(99), sealed(99, b"x"), db=e.journal), MISSING),
+        (lambda e: e.txn.put(number(0), b"", db=e.blocks), "its checksum is wrong"),
+        (_moved, "its checksum is wrong"),
+    ],
+)
+def test_what_lmdb_does_not_notice(path: Path, change: Edit, reason: str) -> None:
+    """Something more, something less, something at another place: all of it is noticed."""
+    assert read(path).head.count > 0
+    edit(path, change)
+    with pytest.raises(Damaged, match=reason) as caught:
+        read(path)
+    assert (caught.value.path, caught.value.code) == (path, "cache.damaged")
+
+
+def test_a_newer_format(path: Path) -> None:
+    """It is told apart from damage, whatever else is there: nothing but that line must be as it is now."""
+    edit(path, lambda e: (e.txn.put(FORMAT_KEY, b"%d" % (FORMAT + 1)), e.txn.put(HEAD_KEY, b"other")))
+    with pytest.raises(
+        NewerFormat, match=f"the format {FORMAT + 1}, and this version of syncd knows {FORMAT}$"
+    ):
+        read(path)
+
+
+def test_one_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that answers no more; here, nobody writes into a pipe."""
+    monkeypatch.setattr(reading, "PATIENCE", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Damaged, match="cannot be read in any reasonable time"):
+        read(tmp_path / "pipe")
+
+
+def test_no_process_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has no more of them; root cannot be limited in that, so it is said to be so."""
+
+    def refused() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refused)
+    with pytest.raises(Unusable, match="nobody can look at it: Resource temporarily unavailable"):
+        read(path)
+
+
+def test_a_lock_goes_with_its_process_while_a_child_looks(tmp_path: Path) -> None:
+    """A daemon that is killed then can be started again at once; the child may hang for a while."""
+    pipe, lock = tmp_path / "pipe", tmp_path / "lock"
+    os.mkfifo(pipe)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from syncd.cache.reading import read; from syncd.lockfile import locked\n"
+        "with locked(Path(sys.argv[1])): read(Path(sys.argv[2]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, lock, pipe]) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        wait_until(children.read_text, "a child looks at it")
+        child = int(children.read_text())
+        assert holder(lock) == parent.pid
+        parent.kill()
+    try:
+        wait_until(lambda: holder(lock) is None, "the lock is free", reading.PATIENCE / 2)
+        assert Path(f"/proc/{child}").exists()
+    finally:
+        os.kill(child, SIGKILL)
