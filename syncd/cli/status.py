@@ -9,10 +9,10 @@ from syncd.cli.findings import SYMBOLS, WORDS, Line, lines
 from syncd.cli.terminal import Output, visible
 from syncd.client import Client, RangeStatus, Status
 from syncd.client import query as queries
-from syncd.client.status import Certificate, decode_status
+from syncd.client.status import Cache, Certificate, decode_status
 
-_COLUMNS = ("RANGE", "STATE", "AGE", "REVISION", "KEYS", "SIZE", "ENDPOINT")
-_NUMBERS = {"AGE", "REVISION", "KEYS", "SIZE"}
+_COLUMNS = ("RANGE", "STATE", "AGE", "REVISION", "KEYS", "SIZE", "ON DISK", "ENDPOINT")
+_NUMBERS = {"AGE", "REVISION", "KEYS", "SIZE", "ON DISK"}
 _COLOURS = {"live": "green", "warm": "yellow", "stale": "red", "cold": "magenta"}
 _EXPIRES_SOON = 30 * 86400
 """Seconds that a certificate has left when a person should see it."""
@@ -114,8 +114,15 @@ def _cells(one: RangeStatus) -> tuple[str, ...]:
         str(one.revision),
         number(one.keys),
         size(one.bytes),
+        _on_disk(one.cache),
         visible(one.endpoint) if one.endpoint else "none",
     )
+
+
+def _on_disk(copy: Cache | None) -> str:
+    if copy is None:
+        return "off"
+    return size(copy.bytes) if copy.revision else "none"
 
 
 def _notes(one: RangeStatus) -> list[str]:
@@ -126,6 +133,9 @@ def _notes(one: RangeStatus) -> list[str]:
         notes.append(f"full read{why}: {number(one.syncing.keys)}{of} keys")
     if one.error:
         notes.append(f"last error: {visible(one.error)}")
+    if one.cache and one.cache.error:
+        there = f"revision {one.cache.revision}" if one.cache.revision else "nothing"
+        notes.append(f"not kept on disk, where {there} is: {visible(one.cache.error)}")
     return notes
 
 

@@ -77,6 +77,16 @@ class History(msgspec.Struct, frozen=True):
     oldest_revision: int | None = None
 
 
+class Cache(msgspec.Struct, frozen=True):
+    """A range's copy on disk."""
+
+    revision: int = 0
+    """0 while there is none."""
+    bytes: int = 0
+    error: str | None = None
+    """Why it cannot be written, while that is so."""
+
+
 class Counters(msgspec.Struct, frozen=True):
     """What has happened to a range since the daemon started."""
 
@@ -99,6 +109,8 @@ class RangeStatus(msgspec.Struct, frozen=True):
     endpoint: str | None = None
     error: str | None = None
     history: History = History()
+    cache: Cache | None = None
+    """None when no copy is wanted."""
     counters: Counters = Counters()
 
 

@@ -1,8 +1,11 @@
 """`syncd status` as lines: aligned, safe, and with what a person must know."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from syncd.cli.status import plain
 from syncd.client.status import decode_status
@@ -21,6 +24,7 @@ RANGE: dict[str, Any] = {
     "endpoint": "http://127.0.0.1:2379",
     "error": None,
     "history": {"events": 1, "bytes": 2, "oldest_revision": 3},
+    "cache": {"revision": 1234, "bytes": 2 << 20, "commits": 1, "failures": 0, "error": None},
     "counters": {"events_applied": 1, "full_reads": {"initial": 1}, "watch_reconnects": {}},
 }
 STATUS = {
@@ -94,10 +98,27 @@ def test_columns_are_aligned() -> None:
         "syncd 0.1.0, pid 7, up 2 h 7 min, 1 reader",
         "etcd http://127.0.0.1:2379, 3.5.16, in use",
         "",
-        "RANGE            STATE    AGE  REVISION     KEYS     SIZE  ENDPOINT",
-        "/apisix/         live   12 ms      1234  500,000  1.0 MiB  http://127.0.0.1:2379",
-        "/a/long/prefix/  cold   never         0        0  1.0 MiB  http://127.0.0.1:2379",
+        "RANGE            STATE    AGE  REVISION     KEYS     SIZE  ON DISK  ENDPOINT",
+        "/apisix/         live   12 ms      1234  500,000  1.0 MiB  2.0 MiB  http://127.0.0.1:2379",
+        "/a/long/prefix/  cold   never         0        0  1.0 MiB  2.0 MiB  http://127.0.0.1:2379",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cache", "on_disk", "note"),
+    [
+        (None, "off", None),
+        ({}, "none", None),
+        ({"revision": 7, "bytes": 100, "error": None}, "100 B", None),
+        ({"revision": 7, "bytes": 100, "error": "no\nroom"}, "100 B", "where revision 7 is: no\\x0aroom"),
+        ({"error": "no room"}, "none", "where nothing is: no room"),
+    ],
+)
+def test_the_copy_on_disk(cache: dict[str, Any] | None, on_disk: str, note: str | None) -> None:
+    """What it takes; and why it is not written, with what there is from before."""
+    found = lines({"cache": cache})
+    assert re.split(r"  +", found[4])[6] == on_disk
+    assert found[5:] == ([f"/apisix/: not kept on disk, {note}"] if note else [])
 
 
 def test_a_full_read_and_an_error_have_lines_of_their_own() -> None:
