@@ -55,7 +55,7 @@ class Printer(ABC):
             self._after = 0  # the revision seen means nothing here: any key may have been put since
             why = (
                 f"what changed after revision {seen.revision} cannot be known: revisions are of another "
-                "epoch, as the daemon was restarted, or etcd was wiped, restored or replaced"
+                "epoch, as the daemon began without a copy, or etcd was wiped, restored or replaced"
             )
             instead = self.all_held
         say(f"{why}; {instead}, then changes as they happen")

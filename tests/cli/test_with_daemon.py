@@ -12,6 +12,7 @@ from tests.cli.command import SECONDS, on_terminal, start, syncd
 from tests.cli.watching import watching
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
+from tests.serve.local import wait_until
 
 MORE_THAN_A_SOCKET_HOLDS = 1_000_000
 """Bytes: a daemon that sends them waits until they are read."""
@@ -166,6 +167,34 @@ def test_watch_survives_a_restart_of_the_daemon(new_etcd: Etcd, daemon: Daemon, 
         third = new_etcd.put("/k", "3")
         assert watch.stdout.readline() == b"%d\tput\t/k\t3\n" % third
         assert watch.end() == (b"", b"")
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_watch_goes_on_without_a_gap_when_the_daemon_keeps_a_copy(new_etcd: Etcd, how: str) -> None:
+    """Each change comes once, also those from while it was down, and however little it had time to write."""
+    new_etcd.put("/gone", "x")
+    daemon = Daemon(new_etcd.endpoint)
+    daemon.settings["cache"]["directory"] = str(daemon.directory / "cache")
+    daemon.write()
+    with daemon:
+        daemon.wait_for("live")
+        wait_until(lambda: daemon.range_status()["cache"]["revision"], "a copy")
+        with watching(daemon.socket, "--from", str(new_etcd.revision())) as watch:
+            first = new_etcd.put("/k", "1")
+            assert watch.stdout.readline() == b"%d\tput\t/k\t1\n" % first
+            getattr(daemon, how)()
+            assert watch.stderr.readline().startswith(b"syncd: the watch ended: ")
+            second, third = new_etcd.delete("/gone"), new_etcd.put("/k", "2")
+            new_etcd.kill()
+            daemon.start().wait_for("stale")
+            new_etcd.start()
+            assert watch.stdout.readline() == b"%d\tdelete\t/gone\n" % second
+            assert watch.stdout.readline() == b"%d\tput\t/k\t2\n" % third
+            rest, said = watch.end()
+            assert rest == b""
+            assert b"syncd: watching again after revision %d\n" % first in said
+            assert not re.search(rb"cannot be known|no longer|lost one by one", said)
+        assert daemon.range_status()["counters"]["full_reads"] == {}
 
 
 def test_watch_prints_what_was_put_while_it_stood_still(new_etcd: Etcd) -> None:
