@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+import lmdb
 from structlog.testing import capture_logs
 
 from syncd.cache import RangeFiles
 from syncd.cache.file import Change, File
-from syncd.cache.layout import Proof
+from syncd.cache.layout import BLOCKS, JOURNAL, Proof
+from syncd.cache.reading import DATABASES
 from syncd.keyrange import KeyRange
 from syncd.records import Batch
 from syncd.store import Store
@@ -99,6 +102,24 @@ def loaded(files: RangeFiles) -> Store:
     assert head
     assert (head.revision, logs) == (store.revision, [])
     return store
+
+
+class Entries:
+    """What is in a copy, in a transaction that may change it; LMDB finds nothing wrong with that."""
+
+    def __init__(self, env: lmdb.Environment, txn: lmdb.Transaction[bytes]) -> None:
+        self.txn = txn
+        self.blocks, self.journal = env.open_db(BLOCKS, txn), env.open_db(JOURNAL, txn)
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[Entries]:
+    """Change what is in the copy at `path`."""
+    with (
+        lmdb.open(os.fspath(path), subdir=False, lock=False, max_dbs=DATABASES, map_size=1 << 30) as env,
+        env.begin(write=True) as txn,
+    ):
+        yield Entries(env, txn)
 
 
 def assert_as_it_was(store: Store, model: Model) -> None:

@@ -10,37 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from signal import SIGKILL
-from typing import TypeAlias
 
-import lmdb
 import pytest
 
 from syncd.cache import reading
 from syncd.cache.errors import Damaged, NewerFormat, Unusable
-from syncd.cache.layout import BLOCKS, FORMAT, FORMAT_KEY, HEAD_KEY, JOURNAL, number, sealed
-from syncd.cache.reading import DATABASES, read
+from syncd.cache.layout import FORMAT, FORMAT_KEY, HEAD_KEY, number, sealed
+from syncd.cache.reading import read
 from syncd.lockfile import holder
-from tests.cache.copies import drawn, kept
+from tests.cache.copies import Entries, drawn, edited, kept
 from tests.serve.local import wait_until
 
 MISSING = "something is missing, or older than the rest"
 
-Transaction: TypeAlias = "lmdb.Transaction[bytes]"
-Edit = Callable[["Entries"], object]
-
-
-class Entries:
-    """What is in a copy, while it may be changed as LMDB allows."""
-
-    def __init__(self, env: lmdb.Environment, txn: Transaction) -> None:
-        self.txn = txn
-        self.blocks, self.journal = env.open_db(BLOCKS, txn), env.open_db(JOURNAL, txn)
-
-    def first_of_journal(self) -> int:
-        """A revision that is there."""
-        with self.txn.cursor(self.journal) as cursor:
-            assert cursor.first()
-            return int.from_bytes(cursor.key(), "big")
+FIRST = 3
+"""The first revision in the journal of `path`."""
 
 
 @pytest.fixture
@@ -52,20 +36,10 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def edit(path: Path, change: Edit) -> None:
-    """Make a change that LMDB has nothing against."""
-    with (
-        lmdb.open(os.fspath(path), subdir=False, lock=False, max_dbs=DATABASES, map_size=1 << 24) as env,
-        env.begin(write=True) as txn,
-    ):
-        change(Entries(env, txn))
-
-
 def _moved(entries: Entries) -> None:
-    at = entries.first_of_journal()
-    batch = entries.txn.pop(number(at), db=entries.journal)
+    batch = entries.txn.pop(number(FIRST), db=entries.journal)
     assert batch
-    entries.txn.put(number(at - 1), batch, db=entries.journal)
+    entries.txn.put(number(FIRST - 1), batch, db=entries.journal)
 
 
 @pytest.mark.parametrize(
@@ -77,19 +51,17 @@ def _moved(entries: Entries) -> None:
         (lambda e: e.txn.put(HEAD_KEY, b"x"), "its checksum is wrong"),
         (lambda e: e.txn.drop(e.blocks), "MDB_NOTFOUND"),
         (lambda e: e.txn.delete(number(0), db=e.blocks), MISSING),
-        (
-            lambda e: e.txn.delete(number(e.first_of_journal()), db=e.journal),
-            MISSING,
-        ),
+        (lambda e: e.txn.delete(number(FIRST), db=e.journal), MISSING),
         (lambda e: e.txn.put(number(99), sealed(99, b"x"), db=e.journal), MISSING),
         (lambda e: e.txn.put(number(0), b"", db=e.blocks), "its checksum is wrong"),
         (_moved, "its checksum is wrong"),
     ],
 )
-def test_what_lmdb_does_not_notice(path: Path, change: Edit, reason: str) -> None:
+def test_what_lmdb_does_not_notice(path: Path, change: Callable[[Entries], object], reason: str) -> None:
     """Something more, something less, something at another place: all of it is noticed."""
     assert read(path).head.count > 0
-    edit(path, change)
+    with edited(path) as entries:
+        change(entries)
     with pytest.raises(Damaged, match=reason) as caught:
         read(path)
     assert (caught.value.path, caught.value.code) == (path, "cache.damaged")
@@ -97,10 +69,10 @@ def test_what_lmdb_does_not_notice(path: Path, change: Edit, reason: str) -> Non
 
 def test_a_newer_format(path: Path) -> None:
     """It is told apart from damage, whatever else is there: nothing but that line must be as it is now."""
-    edit(path, lambda e: (e.txn.put(FORMAT_KEY, b"%d" % (FORMAT + 1)), e.txn.put(HEAD_KEY, b"other")))
-    with pytest.raises(
-        NewerFormat, match=f"the format {FORMAT + 1}, and this version of syncd knows {FORMAT}$"
-    ):
+    with edited(path) as entries:
+        entries.txn.put(FORMAT_KEY, b"%d" % (FORMAT + 1))
+        entries.txn.put(HEAD_KEY, b"other")
+    with pytest.raises(NewerFormat, match=f"format {FORMAT + 1}, and this version of syncd knows {FORMAT}$"):
         read(path)
 
 

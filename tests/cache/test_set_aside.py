@@ -17,8 +17,7 @@ from syncd.cache.directory import ASIDE, LOCK
 from syncd.cache.file import File
 from syncd.cache.layout import FORMAT_KEY
 from syncd.keyrange import prefix_range
-from tests.cache.copies import assert_as_it_was, change_of, drawn, empty_store, kept, loaded, saved
-from tests.cache.test_reading import edit
+from tests.cache.copies import assert_as_it_was, change_of, drawn, edited, empty_store, kept, loaded, saved
 from tests.store.model import EVERYTHING
 
 NOBODY = 65534
@@ -90,7 +89,8 @@ def test_of_those_set_aside_the_newest_are_kept(path: Path) -> None:
 
 
 def _of_a_newer_format(at: Path) -> None:
-    edit(at, lambda entries: entries.txn.put(FORMAT_KEY, b"2"))
+    with edited(at) as entries:
+        entries.txn.put(FORMAT_KEY, b"2")
 
 
 def _of_another_range(at: Path) -> None:
