@@ -119,7 +119,7 @@ def _add_demo(commands: Any) -> None:
         "demo",
         help="show everything, with an etcd to throw away",
         description="Start an etcd to throw away and a daemon, and show what syncd does: reads, changes, "
-        "an outage.\nFails when anything is not as promised.",
+        "an outage, a crash.\nFails when anything is not as promised.",
     )
     demo.add_argument("--keep", action="store_true", help="leave both running afterwards, until Ctrl-C")
 

@@ -93,7 +93,7 @@ def test_the_demo_shows_what_it_promises(folder: Path, version: str | None) -> N
     assert done.returncode == 0, done.stdout
     assert done.stderr == ""
     assert "✗" not in done.stdout
-    assert done.stdout.count("✓") == 10
+    assert done.stdout.count("✓") == 14
     assert f"etcd {version or '3.5.1'} serves at" in done.stdout
     assert "\x1b" not in done.stdout
     assert "curl --unix-socket" in done.stdout

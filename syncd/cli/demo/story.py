@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 from syncd.cli.demo.etcd import Etcd
 from syncd.cli.demo.stage import Stage
@@ -35,7 +36,7 @@ etcd:
   endpoints: [{url}]
   timeouts: {{heartbeat: {heartbeat}s}}
 ranges: [{ranges}]
-cache: {{directory: null}}
+cache: {{directory: {folder}/cache}}
 serve: {{socket: {folder}/syncd.sock, mode: "0600"}}
 """
 
@@ -50,6 +51,8 @@ class Story:
         self._client = Client(self._socket)
         self._tree = tree()
         self._etcd = Etcd(workshop)
+        self._config = workshop.folder / "config.yaml"
+        self._cache = workshop.folder / "cache"
         self._syncd: subprocess.Popen[bytes] | None = None
 
     def tell(self) -> None:
@@ -59,7 +62,8 @@ class Story:
         self._read()
         witness = Witness(self._client, "/apisix/")
         self._change(witness)
-        self._lose_etcd()
+        stale = self._lose_etcd()
+        witness = self._lose_syncd(stale, witness)
         self._get_etcd_back(witness)
         self._stage.end()
 
@@ -92,8 +96,7 @@ class Story:
     def _start_syncd(self, revision: int) -> None:
         stage = self._stage
         stage.step("syncd mirrors it")
-        config = self._workshop.folder / "config.yaml"
-        config.write_text(
+        self._config.write_text(
             CONFIG.format(
                 url=self._etcd.url,
                 heartbeat=f"{HEARTBEAT:g}",
@@ -101,10 +104,8 @@ class Story:
                 folder=self._workshop.folder,
             )
         )
-        stage.output(config.read_text(), lines=6)
-        stage.command("syncd", "run", "-c", str(config))
-        begin = time.monotonic()
-        self._syncd = self._workshop.start("syncd", [*SYNCD, "run", "-c", str(config)])
+        stage.output(self._config.read_text(), lines=6)
+        begin = self._run_syncd()
         found = self._workshop.wait_for(lambda: self._keys(revision), "syncd to serve", self._syncd)
         stage.check(found == set(self._tree), f"all {number(len(found))} keys are served")
         stage.tell(f"That took {duration(time.monotonic() - begin)}, with the start of the process.")
@@ -151,7 +152,7 @@ class Story:
             f"etcd had acknowledged it after {_milliseconds(acknowledged)}."
         )
 
-    def _lose_etcd(self) -> None:
+    def _lose_etcd(self) -> Value:
         stage = self._stage
         stage.step("etcd is gone")
         self._etcd.kill()
@@ -167,7 +168,35 @@ class Story:
         stage.check(
             said.returncode == NOT_SERVED, f"who wants nothing older is told so (exit code {NOT_SERVED})"
         )
+        return self._get()
+
+    def _lose_syncd(self, stale: Value, witness: Witness) -> Witness:
+        stage = self._stage
+        stage.step("syncd is gone, too, and starts again without etcd")
+        if self._syncd is not None:
+            self._syncd.kill()
+            self._syncd.wait()
+        bookmark = witness.ended()
+        stage.tell(
+            f"It was killed (SIGKILL), and a watch that had seen revision {bookmark.revision} was cut."
+        )
+        said = self._command("snapshot", "--offline", str(self._cache), "/settings/staging/")
+        stage.check(said.returncode == 0, "what it kept on disk can be read")
+        begin = self._run_syncd()
+        found = self._workshop.wait_for(self._served, "syncd to serve", self._syncd)
+        took = duration(time.monotonic() - begin)
+        stage.check(
+            found.record == stale.record and found.freshness.revision == stale.freshness.revision,
+            f"it serves the same again, {took} after its start",
+        )
+        stage.check(
+            found.freshness.state in ("warm", "stale") and _age(found) > _age(stale),
+            f"it says that this is old: proved current {duration(_age(found))} ago, before the crash",
+        )
+        witness = Witness(self._client, "/apisix/", after=bookmark)
+        stage.check(witness.states[0] != "live", "the watch goes on where it was cut")
         self._syncd_command("status")
+        return witness
 
     def _get_etcd_back(self, witness: Witness) -> None:
         stage = self._stage
@@ -180,7 +209,7 @@ class Story:
         _, batch = witness.next(revision)
         stage.check(
             not batch.resync and batch.events[0].kv.value == value.encode(),
-            f"the change arrived, on the same watch as before ({duration(time.monotonic() - begin)} later)",
+            f"the change arrived at that watch, {duration(time.monotonic() - begin)} later",
         )
         self._workshop.wait_for(self._live, "the range to turn live", self._syncd)
         stage.check(
@@ -188,15 +217,27 @@ class Story:
         )
         reads = {one.range: one.counters.full_reads for one in self._client.status().ranges}
         stage.check(
-            all(counts == {"initial": 1} for counts in reads.values()),
+            len(reads) == len(PREFIXES) and not any(reads.values()),
             "nothing was read a second time: every range resumed where it had stopped",
         )
 
+    def _run_syncd(self) -> float:
+        """Start the daemon; the moment (of `time.monotonic`) of that."""
+        command = ("run", "-c", str(self._config))
+        self._stage.command("syncd", *command)
+        begin = time.monotonic()
+        self._syncd = self._workshop.start("syncd", [*SYNCD, *command])
+        return begin
+
     def _syncd_command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours, and show it and what it says."""
+        """Run a command that asks the daemon, and show it and what it says."""
+        return self._command(*words, more=("--socket", self._socket))
+
+    def _command(self, *words: str, more: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+        """Run a command of ours, and show it and what it says; what needn't be typed is `more`."""
         self._stage.command("syncd", *words)
         said = subprocess.run(  # noqa: S603 - our own command
-            [*SYNCD, *words, "--socket", self._socket],
+            [*SYNCD, *words, *more],
             capture_output=True,
             text=True,
             check=False,
@@ -219,6 +260,12 @@ class Story:
         except ClientError:
             return None  # not listening yet, or nothing to serve yet
         return found
+
+    def _served(self) -> Value | None:
+        try:
+            return self._get()
+        except ClientError:
+            return None  # not listening yet
 
     def _stale(self) -> Value | None:
         found = self._get()

@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple
 
 from syncd.cli.demo.workshop import PATIENCE, DemoError
-from syncd.client import Client, ClientError, Progress, Watch
+from syncd.client import Bookmark, Client, ClientError, Progress, Watch
 from syncd.records import Batch, Event
 
 
@@ -20,10 +20,10 @@ class Arrival(NamedTuple):
 
 
 class Witness:
-    """Watches one prefix from a local process, as an application would."""
+    """Watches one prefix from a local process, as an application would: from now on or `after` a bookmark."""
 
-    def __init__(self, client: Client, prefix: str) -> None:
-        self._watch: Watch = client.watch(prefix)
+    def __init__(self, client: Client, prefix: str, after: Bookmark | None = None) -> None:
+        self._watch: Watch = client.watch(prefix, after=after)
         self._arrivals: queue.SimpleQueue[Arrival | ClientError] = queue.SimpleQueue()
         self.states: list[str] = [self._watch.freshness.state]
         """The states of the range so far, as the watch told them, each when it changed."""
@@ -32,19 +32,29 @@ class Witness:
 
     def next(self, revision: int) -> Arrival:
         """Wait for the batch of `revision`, which must be the next one; DemoError otherwise."""
-        try:
-            arrival = self._arrivals.get(timeout=PATIENCE)
-        except queue.Empty:
-            raise DemoError(f"the watch did not tell of revision {revision} within {PATIENCE:g} s") from None
+        arrival = self._wait(f"tell of revision {revision}")
         if isinstance(arrival, ClientError):
             raise DemoError(f"the watch ended: {arrival}") from arrival
         if arrival.batch.revision != revision:
             raise DemoError(f"the watch told of revision {arrival.batch.revision} instead of {revision}")
         return arrival
 
+    def ended(self) -> Bookmark:
+        """Wait until the syncd at the other end is gone; up to where the watch came."""
+        arrival = self._wait("end")
+        if not isinstance(arrival, ClientError) or self._watch.bookmark is None:
+            raise DemoError(f"the watch was to end, and told of {arrival}")
+        return self._watch.bookmark
+
     def event(self, revision: int) -> Event:
         """Wait for the one event of `revision`."""
         return self.next(revision).batch.events[0]
+
+    def _wait(self, what: str) -> Arrival | ClientError:
+        try:
+            return self._arrivals.get(timeout=PATIENCE)
+        except queue.Empty:
+            raise DemoError(f"the watch did not {what} within {PATIENCE:g} s") from None
 
     def _run(self) -> None:
         try:
