@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from syncd.cache import file as file_module
+from syncd.cache import keeper as keeper_module
 from syncd.cache import reading
 from syncd.cache.file import Change
 from syncd.cache.layout import Proof
@@ -86,8 +87,9 @@ def small_files(*, events: int = 12, size: int = 4000, piece: int = 20) -> Itera
         return real(*args, **{**settings, "sync": False})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file_module, "SWEEP_EVENTS", events)
-        patch.setattr(file_module, "SWEEP_BYTES", size)
+        for module in (file_module, keeper_module):
+            patch.setattr(module, "SWEEP_EVENTS", events)
+            patch.setattr(module, "SWEEP_BYTES", size)
         patch.setattr(file_module, "PIECE", piece)
         patch.setattr(lmdb, "open", hasty)
         patch.setattr(reading, "_have_it_looked_at", lambda path, shared: None)
