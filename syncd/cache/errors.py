@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+from math import inf
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,9 @@ import lmdb
 from syncd.errors import SyncdError
 
 _NO_ROOM = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+
+LITTLE = 1 << 20
+"""Bytes; a disk on which fewer are free, when something could not be written, is full."""
 
 
 class CacheError(SyncdError):
@@ -73,8 +77,18 @@ class NewerFormat(Unreadable):
 
 
 def not_written(path: Path, error: lmdb.Error | OSError) -> Unusable:
-    """What kept `path` from being written."""
+    """What kept the files in the directory `path` from being written."""
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    # LMDB has an error of its own for the one, but not for the other.
-    kind = Full if reason.endswith(_NO_ROOM) else Unusable
-    return kind(path, f"it cannot be written: {reason}")
+    # LMDB has no error of its own for a write that found room only in part (mdb_page_flush: EIO).
+    if reason.endswith(_NO_ROOM) or _free(path) < LITTLE:
+        return Full(path, f"the disk is full: {reason}")
+    return Unusable(path, f"it cannot be written: {reason}")
+
+
+def _free(path: Path) -> float:
+    """Bytes that are free on the disk of `path`, as far as that is known."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return inf
+    return disk.f_bavail * disk.f_frsize
