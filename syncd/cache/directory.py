@@ -188,6 +188,11 @@ def copies(path: Path) -> dict[str, list[Path]]:
     return found
 
 
+def not_ours(path: Path) -> list[str]:
+    """The names of files in a directory that no syncd has put there."""
+    return [name for name in _names(path) if not _OURS.fullmatch(name)]
+
+
 def _load(path: Path, store: Store) -> Head:
     try:
         _must_be_ours(path)
@@ -216,10 +221,10 @@ def _must_be_ours(path: Path) -> None:
 
 def _shut(path: Path) -> None:
     """Shut others out of the directory, if only our files are in it; Unusable if they may write there."""
-    mode, names = path.stat().st_mode, _names(path)
+    mode, others = path.stat().st_mode, not_ours(path)
     if not mode & 0o077:
         return
-    if all(map(_OURS.fullmatch, names)):
+    if not others:
         with suppress(OSError):  # on a read-only disk it is as it is
             path.chmod(0o700)
     elif mode & 0o022:

@@ -43,6 +43,9 @@ PATIENCE = 10.0
 """Seconds that the child has, and one more for each so many bytes: a disk may be busy."""
 BYTES_A_SECOND = 10 << 20
 
+GROWTH = 1 << 30
+"""Addresses for what a daemon adds to a file while that is opened here; they cost nothing."""
+
 _ALIVE, _SAID = 0, 1
 """How the child ends: all is well; or not, and it has said why."""
 
@@ -122,7 +125,7 @@ def _opened(path: Path, *, shared: bool) -> Iterator[_File]:
                 readonly=True,
                 create=False,
                 max_dbs=DATABASES,
-                map_size=path.stat().st_size,
+                map_size=path.stat().st_size + (GROWTH if shared else 0),
                 lock=shared,
             ) as env,
             env.begin(buffers=True) as txn,

@@ -6,6 +6,7 @@ Names and sizes tell that. Whether a copy is whole shows when it is read, and th
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from syncd.cache import Directory, Unusable
-from syncd.cache.directory import ASIDE, LOCK
+from syncd.cache.directory import ASIDE, LOCK, not_ours
 from syncd.config import Config
 from syncd.config.files import in_shell, user_name
 from syncd.diagnosis.catalogue import found
@@ -22,6 +23,8 @@ from syncd.diagnosis.folders import may_write, nearest, own
 from syncd.findings import Finding
 from syncd.keyrange import KeyRange
 from syncd.lockfile import holder
+
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class _Copy(NamedTuple):
@@ -77,6 +80,9 @@ def _unwritable(path: Path) -> Finding | None:
         cure = "check as the user that the daemon runs as; if this is the one, give it the directory"
     elif not may_write(folder):
         seen = f"the user {user} may not write in {folder}"
+    elif folder == path and folder.stat().st_mode & _OTHERS_MAY_WRITE and (others := not_ours(folder)):
+        seen = f"others may write there, and it has files of others, such as {others[0]}"
+        cure, commands = "set a cache.directory of its own, or shut it", f"  sudo chmod go-w {in_shell(path)}"
     else:
         return None
     return found("cache.unwritable", str(path), seen, f"{cure}; or set cache.directory: null\n{commands}")

@@ -3,11 +3,13 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 from syncd.cache import Directory
@@ -150,6 +152,26 @@ def test_a_daemon_that_writes_meanwhile_and_begins_new_files(new_etcd: Etcd) -> 
             assert newest <= head["revision"] <= revision
             assert max(record["mod_revision"] for record in records) <= head["revision"]
             newest = head["revision"]
+
+
+def test_a_daemon_that_writes_in_this_very_moment(
+    cache: Path, offline: Offline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has grown since it was opened: that is no damage."""
+    program = (
+        "import lmdb, sys; env = lmdb.open(sys.argv[1], subdir=False, max_dbs=2, map_size=1 << 30)\n"
+        "with env.begin(write=True) as txn: txn.put(b'more', bytes(1 << 20))"
+    )
+    opened = lmdb.open
+
+    def grown(path: str, **options: Any) -> lmdb.Environment:
+        env = opened(path, **options)
+        subprocess.run([sys.executable, "-c", program, path], check=True)
+        return env
+
+    monkeypatch.setattr(lmdb, "open", grown)
+    shown = offline(cache, "/a/")
+    assert (shown.code, shown.said, shown.snapshots[0][0]["count"]) == (0, "", 1500)
 
 
 def test_a_prefix_is_cut_out_of_its_range(

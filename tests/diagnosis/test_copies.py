@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.cache import Directory, occupied
+from syncd.cache import Directory, Unusable, occupied
 from syncd.config import Cache, Config, Serve
 from syncd.diagnosis.copies import cache_findings
 from syncd.findings import Finding
@@ -96,6 +96,20 @@ def test_a_directory_that_is_not_this_users_is_mended_by_its_cure(folder: Path, 
     with as_nobody():
         assert set(looked_at(cache)) == {"cache.ok"}
     assert "with the uid 65534, and not to root" in looked_at(cache)["cache.unwritable"].seen
+
+
+def test_a_directory_of_all_is_mended_by_its_cure(folder: Path) -> None:
+    """Where others may write beside their own files, the daemon keeps nothing."""
+    (folder / "theirs").touch()
+    folder.chmod(0o777)
+    unwritable = looked_at(folder)["cache.unwritable"]
+    assert "files of others, such as theirs" in unwritable.seen
+    with pytest.raises(Unusable, match="others may write there"), occupied(folder):
+        pass
+    run_cure(unwritable)
+    assert set(looked_at(folder)) == {"cache.ok"}
+    with occupied(folder):
+        pass
 
 
 def test_a_read_only_disk(folder: Path) -> None:
