@@ -15,10 +15,10 @@ import pytest
 from syncd.cache import Directory
 from syncd.cli.main import main
 from syncd.keyrange import prefix_range
+from tests.cache.disks import disk
 from tests.cli.command import SECONDS, SYNCD, Terminal, environment, on_terminal, syncd
 from tests.daemon.process import Daemon
 from tests.diagnosis.host import as_nobody, needs_root
-from tests.disk import mounted
 from tests.etcd import Etcd
 from tests.serve.local import target, wait_until
 
@@ -252,12 +252,12 @@ def test_nothing_there(tmp_path: Path, offline: Offline) -> None:
 
 def test_a_read_only_disk(cache: Path, tmp_path: Path, offline: Offline) -> None:
     """As after an accident: it can be read, with LMDB's lock file and without."""
-    with mounted(tmp_path / "disk") as disk:
+    with disk(tmp_path / "disk", "4m") as small:
         for file in cache.iterdir():
             if file.name != f"{copy_of_a(cache).name}-lock":
-                shutil.copy(file, disk)
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        shown = offline(disk)
+                shutil.copy(file, small.path)
+        small.make_read_only()
+        shown = offline(small.path)
     assert (shown.code, len(shown.snapshots), shown.said) == (0, 2, "")
 
 

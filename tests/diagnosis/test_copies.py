@@ -10,8 +10,8 @@ from syncd.config import Cache, Config, Serve
 from syncd.diagnosis.copies import cache_findings
 from syncd.findings import Finding
 from syncd.keyrange import prefix_range
+from tests.cache.disks import disk
 from tests.diagnosis.host import as_nobody, needs_root, run_cure
-from tests.disk import mounted
 
 A, B, OTHER = prefix_range(b"/a/"), prefix_range(b"/b/"), prefix_range(b"/other/")
 
@@ -114,19 +114,20 @@ def test_a_directory_of_all_is_mended_by_its_cure(folder: Path) -> None:
 
 def test_a_read_only_disk(folder: Path) -> None:
     """It is told as such, and not as a matter of permissions."""
-    with mounted(folder / "disk", "ro") as disk:
-        for path in (disk, disk / "cache"):
+    with disk(folder / "disk", "1m") as small:
+        small.make_read_only()
+        for path in (small.path, small.path / "cache"):
             unwritable = looked_at(path)["cache.unwritable"]
-            assert unwritable.seen == f"the disk of {disk} is read-only"
+            assert unwritable.seen == f"the disk of {small.path} is read-only"
             run_cure(unwritable)
 
 
 def test_no_room(folder: Path) -> None:
     """A copy that is there has to fit once more, with something to spare."""
-    with mounted(folder / "disk", "size=6m") as disk:
-        assert set(looked_at(disk)) == {"cache.ok"}
-        copy_of_a(disk)
-        full = looked_at(disk)["cache.full"]
+    with disk(folder / "disk", "6m") as small:
+        assert set(looked_at(small.path)) == {"cache.ok"}
+        copy_of_a(small.path)
+        full = looked_at(small.path)["cache.full"]
         assert full.seen.startswith("the disk is full: ")
         run_cure(full)
 
