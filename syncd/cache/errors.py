@@ -81,7 +81,7 @@ def not_written(path: Path, error: lmdb.Error | OSError) -> Unusable:
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     # LMDB has no error of its own for a write that found room only in part (mdb_page_flush: EIO).
     if reason.endswith(_NO_ROOM) or _free(path) < LITTLE:
-        return Full(path, f"the disk is full: {reason}")
+        return Full(path, f"it cannot be written, as the disk is full: {reason}")
     return Unusable(path, f"it cannot be written: {reason}")
 
 
