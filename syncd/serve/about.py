@@ -11,7 +11,6 @@ from aiohttp import web
 from syncd.serve.context import Context
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, must_be_ready
-from syncd.serve.metrics import exposition
 from syncd.serve.params import Params
 from syncd.serve.source import Source
 
@@ -49,6 +48,9 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """For Prometheus."""
+    # Not at the top: a start should not wait for prometheus_client, which takes as long as 50,000 keys do.
+    from syncd.serve.metrics import exposition  # noqa: PLC0415
+
     body, content_type = exposition(Context.of(request))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
