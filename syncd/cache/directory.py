@@ -25,6 +25,7 @@ from pathlib import Path
 import structlog
 
 from syncd.cache.errors import CacheError, Damaged, Full, InUse, Unusable
+from syncd.cache.file import DRAFT
 from syncd.cache.layout import Head
 from syncd.cache.reading import read
 from syncd.keyrange import KeyRange
@@ -35,7 +36,7 @@ LOCK = "lock"
 ASIDE = ".aside"
 
 _COPY = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{8}\.([0-9]+)\.lmdb")
-_OURS = re.compile(rf"{LOCK}|{_COPY.pattern}(?:-lock|\.new|\{ASIDE})?")
+_OURS = re.compile(rf"{LOCK}|{_COPY.pattern}(?:-lock|\{DRAFT}|\{ASIDE})?")
 
 NAME_LENGTH = 40
 """Bytes of a range's name in that of its file, for people; the hash tells ranges apart."""
@@ -105,7 +106,13 @@ class RangeFiles:
         return sum(path.lstat().st_size for path in self._files())
 
     def must_have_room(self, size: int) -> None:
-        """Unusable when the disk has no room for a copy of `size` bytes: to fill it helps nobody."""
+        """Unusable when the disk has no room for a copy of `size` bytes: to fill it helps nobody.
+
+        Drafts of a process that was killed go first: they may be all that it lacks.
+        """
+        for path in self._files():
+            if path.suffix == DRAFT:
+                path.unlink(missing_ok=True)
         disk = os.statvfs(self.directory.path)
         free, needed = disk.f_bavail * disk.f_frsize, int(COPY_FACTOR * size) + COPY_LEAST
         if free < needed:

@@ -50,6 +50,9 @@ from syncd.keyrange import KeyRange
 from syncd.records import Batch
 from syncd.store import Block
 
+DRAFT = ".new"
+"""What the name of a file ends with that is being made."""
+
 SWEEP_EVENTS = 10_000
 SWEEP_BYTES = 8 << 20
 """A journal that is longer is swept: at the next start, replaying so much takes 0.05 s."""
@@ -119,7 +122,7 @@ class File:
         """The number and digest of each block in the file."""
         self._next = 0
         self._digest = 0
-        draft = path.with_name(path.name + ".new")
+        draft = path.with_name(path.name + DRAFT)
         draft.unlink(missing_ok=True)
         try:
             self._open(draft, final=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import pytest
 
 from syncd.cache import keeper as keeper_module
 from syncd.cache.proofs import age_of
+from syncd.records import Record
 from tests.cache.keeping import Stand
 from tests.cache.written import must_hold, small_files
-from tests.store.model import KEYS
+from tests.store.model import KEYS, new_store, small_blocks
 from tests.until import until
 
 
@@ -197,6 +200,33 @@ async def test_a_restart_goes_on_with_what_is_there(stand: Stand) -> None:
         assert saved.head.oldest_revision == oldest
         past = [batch.revision for batch in saved.image.batches]
         assert past == [*range(oldest + 1, stand.store.revision + 1)]
+
+
+async def test_the_event_loop_hardly_notices(tmp_path: Path) -> None:
+    """While a large file is made: nobody waits for 20 ms, in one of three tries at least."""
+    records = [Record(b"/%06d" % at, bytes(500), 1, 1, 1) for at in range(60_000)]
+    gc.disable()
+    try:
+        longest = [await _longest_pause(tmp_path / str(at), records) for at in range(3)]
+    finally:
+        gc.enable()
+    assert min(longest) < 0.02
+
+
+async def _longest_pause(folder: Path, records: list[Record]) -> float:
+    """Seconds that the event loop was busy with something else."""
+    loop = asyncio.get_running_loop()
+    with small_files(events=10_000, size=8 << 20, piece=4 << 20), small_blocks(128):
+        stand = Stand(folder, new_store({record.key: record for record in records}))
+        longest, turns = 0.0, 0
+        async with stand.kept() as keeper:
+            while not keeper.status().commits:
+                began = loop.time()
+                await asyncio.sleep(0.0005)
+                longest = max(longest, loop.time() - began)
+                turns += 1
+    assert turns > 10
+    return longest
 
 
 async def test_a_sweep_goes_on_though_nothing_changes(stand: Stand) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from syncd.cache import Keeper
 from syncd.cache import file as file_module
 from syncd.cache import keeper as keeper_module
+from tests.cache.disks import disk
 from tests.cache.keeping import Stand
 from tests.cache.written import found, must_hold, small_files
 from tests.store.model import KEYS
@@ -136,6 +137,23 @@ async def test_a_disk_that_takes_no_more_loses_nothing_of_what_it_has(stand: Sta
         await until(lambda: not keeper.status().error)
         assert stand.copy != before
     must_hold(stand.copy, stand.store)
+
+
+async def test_a_draft_of_a_process_that_was_killed_does_not_fill_the_disk(tmp_path: Path) -> None:
+    """It is of no use to anybody, and the next file may need its room."""
+    with disk(tmp_path / "disk", "4m") as small:
+        stand = Stand(small.path / "cache")
+        stand.write({KEYS[0]: b"one"})
+        async with stand.kept():
+            pass
+        draft = stand.copy.with_name(stand.copy.name.replace(".1.", ".2.") + ".new")
+        draft.write_bytes(bytes(2 << 20))
+        small.fill(spare=100_000)
+        stand = stand.successor()
+        async with stand.kept(kept=True):
+            stand.write({KEYS[0]: b"two"})
+        assert not draft.exists()
+        must_hold(stand.copy, stand.store)
 
 
 async def test_a_keeper_in_trouble_ends_at_once(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
