@@ -148,11 +148,17 @@ CATALOGUE: dict[str, Entry] = {
     "cache.off": Entry("note", "a restart reads everything anew, and serves nothing while etcd is down"),
     "cache.unwritable": Entry("warning", "the daemon could keep no copy on disk there"),
     "cache.full": Entry("warning", "the disk has no room for a copy"),
-    "cache.damaged": Entry("warning", "the copy on disk cannot be used; the range is read from etcd"),
-    "cache.newer_format": Entry(
-        "warning", "a later version of syncd wrote the copy on disk; the range is read from etcd"
+    "cache.damaged": Entry(
+        "warning",
+        "a copy on disk is not what was written; an older one is used, or the range is read from etcd",
     ),
-    "cache.set_aside": Entry("warning", "it could not be gone on with; nobody needs it any more"),
+    "cache.newer_format": Entry(
+        "warning",
+        "a later version of syncd wrote a copy on disk; an older one is used, or the range is read from etcd",
+    ),
+    "cache.set_aside": Entry(
+        "warning", "a daemon could not use it, as its log told then; it is kept for you alone"
+    ),
     "cache.other_ranges": Entry("note", "no such range is configured; it is neither used nor removed"),
     # The check itself
     "check.skipped": Entry("note", "it could not be looked at; mend first what stands above"),

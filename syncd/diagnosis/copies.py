@@ -103,7 +103,9 @@ def _copy(path: Path) -> _Copy | None:
 def _told(copy: _Copy | None) -> str:
     if copy is None:
         return "no copy yet"
-    return f"{copy.size / (1 << 20):.1f} MiB, written {span(max(time.time() - copy.written, 0.0))} ago"
+    size = f"{copy.size / (1 << 20):.1f} MiB" if copy.size >= 1 << 20 else f"{copy.size / (1 << 10):.1f} KiB"
+    age = time.time() - copy.written
+    return f"{size}, written {'just now' if age < 2 else f'{span(age)} ago'}"
 
 
 def _full(path: Path, keys: KeyRange, size: int) -> Finding | None:

@@ -49,9 +49,10 @@ def test_a_directory_that_can_be_made(folder: Path) -> None:
 def test_what_is_there_is_told(folder: Path) -> None:
     """Of each range: how large its newest copy is, and how old."""
     copy_of_a(folder / "cache")
+    Directory(folder / "cache", None).files_of(B).next().write_bytes(bytes(1500))
     found = looked_at(folder / "cache")
     assert set(found) == {"cache.ok"}
-    assert found["cache.ok"].seen == "/a/: 3.0 MiB, written 2 hours ago; /b/: no copy yet"
+    assert found["cache.ok"].seen == "/a/: 3.0 MiB, written 2 hours ago; /b/: 1.5 KiB, written just now"
 
 
 def test_a_daemon_that_runs_is_known(folder: Path) -> None:
