@@ -25,7 +25,7 @@ READ_MS = 10.0
 """The copy is written by a thread, which takes the interpreter for 5 ms at a time (sys.getswitchinterval)."""
 
 MEMORY = 1.5
-"""The blocks of the last sweep are held until the next one."""
+"""Held besides: the blocks of the last sweep, and whatever the thread that writes has had in use."""
 
 
 def rows(etcd: Etcd, scale: Scale, prefix: str, other: str) -> Iterator[Row]:
