@@ -105,18 +105,26 @@ class RangeFiles:
         """Bytes that all of them take."""
         return sum(path.lstat().st_size for path in self._files())
 
-    def must_have_room(self, size: int) -> None:
-        """Unusable when the disk has no room for a copy of `size` bytes: to fill it helps nobody.
-
-        Drafts of a process that was killed go first: they may be all that it lacks.
-        """
+    def drop_drafts(self) -> None:
+        """Remove what a process has left that was killed while it made a copy: the room may be needed."""
         for path in self._files():
             if path.suffix == DRAFT:
                 path.unlink(missing_ok=True)
-        disk = os.statvfs(self.directory.path)
-        free, needed = disk.f_bavail * disk.f_frsize, int(COPY_FACTOR * size) + COPY_LEAST
+
+    def have_room(self, size: int) -> bool:
+        """Whether a copy of `size` bytes has room beside what is there."""
+        free, needed = self._room(size)
+        return free >= needed
+
+    def must_have_room(self, size: int) -> None:
+        """Full when it has none: to fill the disk helps nobody."""
+        free, needed = self._room(size)
         if free < needed:
             raise Full(self.directory.path, f"the disk is full: {needed} bytes are needed, {free} are free")
+
+    def _room(self, size: int) -> tuple[int, int]:
+        disk = os.statvfs(self.directory.path)
+        return disk.f_bavail * disk.f_frsize, int(COPY_FACTOR * size) + COPY_LEAST
 
     def _set_aside(self, error: CacheError) -> None:
         path, aside = error.path, error.path.with_name(error.path.name + ASIDE)

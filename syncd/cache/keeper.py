@@ -214,18 +214,21 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _write(self, change: Change, *, anew: bool) -> tuple[int, bool]:
-        """Runs in the thread, as all that touches the file; bytes on disk, and whether too many of them."""
-        file = self._file
+        """Runs in the thread, as all that touches the file; bytes on disk, and whether fewer would do."""
+        file, size = self._file, sum(block.size for block in change.blocks)
         try:
             if file and not anew:
                 file.commit(change)
             else:
-                self._files.must_have_room(sum(block.size for block in change.blocks))
+                self._files.drop_drafts()
+                self._files.must_have_room(size)
                 if file:
                     file.close()
                 self._file = file = File(self._files.next(), self._store.keys, change)
                 self._files.replaced_by(file.path)
-            return self._files.size(), not file.sweeping and file.wasteful
+            # Where there is no room for two, a wasteful one is better than none.
+            anew = not file.sweeping and file.wasteful and self._files.have_room(size)
+            return self._files.size(), anew
         except BaseException:
             if file:
                 file.close()
