@@ -35,6 +35,7 @@ _HINTS: dict[type[CacheError], str] = {
     Unusable: "read it as the user that the daemon runs as, or as root",
     Damaged: "none of it can be trusted; the daemon reads etcd anew, and other hosts have copies",
     NewerFormat: "read it with the syncd that wrote it",
+    CacheError: "try again",
 }
 
 
@@ -58,12 +59,10 @@ class Offline:
         names, troubles = [], []
         for stem in stems:
             try:
-                if (found := _newest(self.directory, stem)) is None:
-                    continue
+                head, store = _newest(self.directory, stem)
             except CacheError as error:
                 troubles.append(error)
                 continue
-            head, store = found
             names.append(repr(store.keys.name))
             keys = store.keys if self.prefix is None else prefix_range(self.prefix)
             if store.keys.covers(keys):
@@ -100,11 +99,10 @@ class Offline:
         self.exit_code = self.exit_code or code
 
 
-def _newest(directory: Path, stem: str) -> tuple[Head, Store] | None:
-    """The newest copy of a range that can be read; CacheError when none can, None when none is there."""
-    troubles: list[CacheError] = []
+def _newest(directory: Path, stem: str) -> tuple[Head, Store]:
+    """The newest copy of a range that can be read; CacheError when none can."""
     for _ in range(ATTEMPTS):
-        troubles = []
+        troubles: list[CacheError] = []
         for path in copies(directory).get(stem, []):
             try:
                 found = _load(path)
@@ -117,7 +115,7 @@ def _newest(directory: Path, stem: str) -> tuple[Head, Store] | None:
                 return found
         if troubles:
             raise troubles[0]
-    return None
+    raise CacheError(directory, f"the copies {stem} go away before they can be read")
 
 
 def _load(path: Path) -> tuple[Head, Store]:

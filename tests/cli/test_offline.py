@@ -13,8 +13,9 @@ import lmdb
 import pytest
 
 from syncd.cache import Directory
+from syncd.cache.reading import Saved, read
 from syncd.cli.main import main
-from syncd.keyrange import prefix_range
+from syncd.keyrange import KeyRange, prefix_range
 from tests.cache.disks import disk
 from tests.cli.command import SECONDS, SYNCD, Terminal, environment, on_terminal, syncd
 from tests.daemon.process import Daemon
@@ -23,7 +24,7 @@ from tests.etcd import Etcd
 from tests.serve.local import target, wait_until
 
 PREFIXES = ("/a/", "/b/")
-A = prefix_range(b"/a/")
+A, B = prefix_range(b"/a/"), prefix_range(b"/b/")
 
 Lines = list[dict[str, Any]]
 
@@ -100,9 +101,9 @@ def cache(left: tuple[Path, list[Lines]], tmp_path: Path) -> Path:
     return Path(shutil.copytree(left[0], tmp_path / "cache"))
 
 
-def copy_of_a(cache: Path) -> Path:
-    """The file of /a/."""
-    [path] = Directory(cache, None).files_of(A).copies()
+def copy_of(cache: Path, keys: KeyRange = A) -> Path:
+    """The file of /a/, or of another range."""
+    [path] = Directory(cache, None).files_of(keys).copies()
     return path
 
 
@@ -174,6 +175,29 @@ def test_a_daemon_that_writes_in_this_very_moment(
     assert (shown.code, shown.said, shown.snapshots[0][0]["count"]) == (0, "", 1500)
 
 
+@pytest.mark.parametrize(
+    ("times", "code", "said"), [(2, 0, ""), (99, 1, "go away before they can be read; try")]
+)
+def test_copies_that_are_replaced_in_this_very_moment(
+    cache: Path, offline: Offline, monkeypatch: pytest.MonkeyPatch, times: int, code: int, said: str
+) -> None:
+    """There is another one, each time; to look for it has an end."""
+    left = times
+
+    def replaced(path: Path, *, shared: bool) -> Saved:
+        nonlocal left
+        if left:
+            left -= 1
+            path.rename(Directory(cache, None).files_of(A).next())
+        return read(path, shared=shared)
+
+    monkeypatch.setattr("syncd.cli.offline.read", replaced)
+    copy_of(cache, B).unlink()
+    shown = offline(cache)
+    assert (shown.code, len(shown.snapshots)) == (code, 1 - code)
+    assert said in shown.said
+
+
 def test_a_prefix_is_cut_out_of_its_range(
     left: tuple[Path, list[Lines]], cache: Path, offline: Offline
 ) -> None:
@@ -206,7 +230,7 @@ def test_what_is_too_old_is_refused(cache: Path, offline: Offline) -> None:
 @pytest.mark.parametrize("damage", ["cut", "changed", "emptied", "overwritten"])
 def test_a_damaged_copy(cache: Path, offline: Offline, damage: str) -> None:
     """It is told, exit 1, and left as it is; the other ranges are read all the same."""
-    copy = copy_of_a(cache)
+    copy = copy_of(cache)
     whole = copy.read_bytes()
     damaged = {
         "cut": whole[: len(whole) // 2],
@@ -231,7 +255,7 @@ def test_a_damaged_copy(cache: Path, offline: Offline, damage: str) -> None:
 def test_the_copy_before_a_damaged_one(cache: Path, offline: Offline) -> None:
     """It is better than nothing, and it is told that it is not the newest."""
     newer = Directory(cache, None).files_of(A).next()
-    newer.write_bytes(copy_of_a(cache).read_bytes()[:20000])
+    newer.write_bytes(copy_of(cache).read_bytes()[:20000])
     shown = offline(cache, "/a/")
     assert (shown.code, shown.snapshots[0][0]["count"]) == (0, 1500)
     assert str(newer) in shown.said
@@ -254,7 +278,7 @@ def test_a_read_only_disk(cache: Path, tmp_path: Path, offline: Offline) -> None
     """As after an accident: it can be read, with LMDB's lock file and without."""
     with disk(tmp_path / "disk", "4m") as small:
         for file in cache.iterdir():
-            if file.name != f"{copy_of_a(cache).name}-lock":
+            if file.name != f"{copy_of(cache).name}-lock":
                 shutil.copy(file, small.path)
         small.make_read_only()
         shown = offline(small.path)
