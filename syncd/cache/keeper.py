@@ -215,19 +215,20 @@ class Keeper:
 
     def _write(self, change: Change, *, anew: bool) -> tuple[int, bool]:
         """Runs in the thread, as all that touches the file; bytes on disk, and whether fewer would do."""
-        file, size = self._file, sum(block.size for block in change.blocks)
+        file, blocks = self._file, sum(block.size for block in change.blocks)
         try:
             if file and not anew:
                 file.commit(change)
             else:
                 self._files.drop_drafts()
-                self._files.must_have_room(size)
+                journal = sum(cost(event) for batch in change.batches for event in batch.events)
+                self._files.must_have_room(blocks + journal)
                 if file:
                     file.close()
                 self._file = file = File(self._files.next(), self._store.keys, change)
                 self._files.replaced_by(file.path)
             # Where there is no room for two, a wasteful one is better than none.
-            anew = not file.sweeping and file.wasteful and self._files.have_room(size)
+            anew = not file.sweeping and file.wasteful and self._files.have_room(blocks + SWEEP_BYTES)
             return self._files.size(), anew
         except BaseException:
             if file:

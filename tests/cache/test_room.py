@@ -8,6 +8,7 @@ import pytest
 
 from syncd.cache import Directory
 from syncd.cache import file as file_module
+from syncd.cache import keeper as keeper_module
 from tests.cache.disks import disk
 from tests.cache.keeping import Stand
 from tests.cache.written import must_hold
@@ -33,6 +34,7 @@ async def test_a_wasteful_copy_goes_on_where_another_has_no_room(
     """It is kept up to date as it is, and replaced when there is room."""
     monkeypatch.setattr(file_module, "WASTE_LEAST", 1 << 16)
     monkeypatch.setattr(file_module, "SWEEP_EVENTS", 100)
+    monkeypatch.setattr(keeper_module, "SWEEP_BYTES", 1 << 16)
     with disk(tmp_path / "disk", "4m") as tight:
         stand = Stand(tight.path / "cache")
         keys = [b"/%04d" % i for i in range(300)]
@@ -53,3 +55,16 @@ async def test_a_wasteful_copy_goes_on_where_another_has_no_room(
             await until(lambda: first not in stand.copies())
         assert keeper.status().failures == 0
         must_hold(stand.copy, stand.store)
+
+
+async def test_a_journal_takes_room_as_well(tmp_path: Path) -> None:
+    """It may be longer than all that is left; then nothing is begun, and it is told how much is missing."""
+    with disk(tmp_path / "disk", "4m") as tight:
+        stand = Stand(tight.path / "cache")
+        for _ in range(4):
+            stand.write({b"/%03d" % i: bytes(10_000) for i in range(100)})
+        stand.write({b"/%03d" % i: None for i in range(100)})
+        async with stand.kept() as keeper:
+            await until(lambda: keeper.status().failures)
+            assert "the disk is full: " in (keeper.status().error or "")
+            assert stand.copies() == []
