@@ -13,9 +13,11 @@ import lmdb
 import pytest
 
 from syncd.cache import Directory
+from syncd.cache.layout import FORMAT, FORMAT_KEY
 from syncd.cache.reading import Saved, read
 from syncd.cli.main import main
 from syncd.keyrange import KeyRange, prefix_range
+from tests.cache.copies import edited
 from tests.cache.disks import disk
 from tests.cli.command import SECONDS, SYNCD, Terminal, environment, on_terminal, syncd
 from tests.daemon.process import Daemon
@@ -250,6 +252,16 @@ def test_a_damaged_copy(cache: Path, offline: Offline, damage: str) -> None:
     assert (shown.code, shown.snapshots) == (1, [])
     assert f"{copy}: it is damaged: " in shown.said
     assert "there are copies of '/b/'" in shown.said
+
+
+def test_a_copy_of_a_later_version(cache: Path, offline: Offline) -> None:
+    """It is not damaged, and another syncd can read it."""
+    with edited(copy_of(cache)) as entries:
+        entries.txn.put(FORMAT_KEY, b"%d" % (FORMAT + 1))
+    shown = offline(cache, "/a/")
+    assert (shown.code, shown.snapshots) == (1, [])
+    assert f"it has the format {FORMAT + 1}, and this version of syncd knows {FORMAT}" in shown.said
+    assert "read it with the syncd that wrote it" in shown.said
 
 
 def test_the_copy_before_a_damaged_one(cache: Path, offline: Offline) -> None:
