@@ -15,7 +15,7 @@ import resource
 import signal
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -46,8 +46,8 @@ BYTES_A_SECOND = 10 << 20
 GROWTH = 1 << 30
 """Addresses for what a daemon adds to a file while that is opened here; they cost nothing."""
 
-_ALIVE, _SAID = 0, 1
-"""How the child ends: all is well; or not, and it has said why."""
+_WHOLE = "Whole"
+"""What the child says when nothing is wrong."""
 
 _STDERR = 2
 
@@ -149,25 +149,31 @@ def _have_it_looked_at(path: Path, *, shared: bool) -> None:
         _look(path, mouth, shared=shared)
     os.close(mouth)
     with os.fdopen(ear, "rb") as said:
-        kind, _, message = said.read().decode().partition(" ")
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code == _ALIVE:
+        kind, _, message = os.fsdecode(said.read()).partition(" ")
+    ended = _ended(child)
+    if kind == _WHOLE:
         return
-    if code == _SAID:
+    if kind in _KINDS:
         raise _KINDS[kind](path, message)
-    if code == -signal.SIGALRM:
+    if ended == signal.SIGALRM.name:
         raise Damaged(path, "it cannot be read in any reasonable time")
-    ended = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
-    raise Damaged(path, f"it is damaged: whoever reads it is ended {ended}")
+    raise Damaged(path, f"it is damaged: whoever reads it is ended by {ended}")
 
 
 _KINDS: dict[str, type[CacheError]] = {kind.__name__: kind for kind in (Damaged, NewerFormat, Unusable)}
 
 
+def _ended(child: int) -> str:
+    """What has ended the child."""
+    with suppress(ChildProcessError):  # whoever started this process had it ignore the ends of children
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return signal.Signals(os.WTERMSIG(status)).name
+    return "something unknown"
+
+
 def _look(path: Path, mouth: int, *, shared: bool) -> NoReturn:
-    """The child: reads everything, tells what is wrong, and ends."""
-    code = -1
+    """The child: reads everything, says how that went, and ends."""
     try:
         _be_alone(mouth)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -177,12 +183,15 @@ def _look(path: Path, mouth: int, *, shared: bool) -> NoReturn:
             blocks = sum(1 for _ in file.entries(BLOCKS))
             deque(file.entries(JOURNAL), maxlen=0)
             file.check(blocks)
-        code = _ALIVE
+        said = _WHOLE
     except CacheError as error:
-        os.write(mouth, f"{type(error).__name__} {error.message}".encode())
-        code = _SAID
+        said = f"{type(error).__name__} {error.message}"
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to know
+        said = f"{Damaged.__name__} it is damaged: {error!r}"
+    try:
+        os.write(mouth, os.fsencode(said))
     finally:
-        os._exit(code & 0xFF)  # none of the parent's business may be done twice
+        os._exit(0)  # none of the parent's business may be done twice
 
 
 def _be_alone(mouth: int) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from signal import SIGKILL
 
 import pytest
 
@@ -95,6 +95,38 @@ def test_no_process_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read(path)
 
 
+@pytest.fixture
+def children_are_ignored() -> Iterator[None]:
+    """As some that start a daemon have it: the kernel forgets how children ended."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("children_are_ignored")
+def test_where_nobody_learns_how_children_end(path: Path) -> None:
+    """What the child says counts; and when it says nothing, the file is damaged."""
+    assert read(path).head.count > 0
+    os.truncate(path, 8192)
+    with pytest.raises(Damaged, match="whoever reads it is ended by something unknown"):
+        read(path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unheard of")])
+def test_what_nobody_has_thought_of(path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """It happens to the child, and the parent is told in a word."""
+
+    def check(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(reading._File, "check", check)
+    with pytest.raises(Damaged) as caught:
+        read(path)
+    assert caught.value.message == f"it is damaged: {error!r}"
+
+
 def test_a_lock_goes_with_its_process_while_a_child_looks(tmp_path: Path) -> None:
     """A daemon that is killed then can be started again at once; the child may hang for a while."""
     pipe, lock = tmp_path / "pipe", tmp_path / "lock"
@@ -114,4 +146,4 @@ def test_a_lock_goes_with_its_process_while_a_child_looks(tmp_path: Path) -> Non
         wait_until(lambda: holder(lock) is None, "the lock is free", reading.PATIENCE / 2)
         assert Path(f"/proc/{child}").exists()
     finally:
-        os.kill(child, SIGKILL)
+        os.kill(child, signal.SIGKILL)
