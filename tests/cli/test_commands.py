@@ -282,7 +282,17 @@ def test_get_starts_fast(path: Path) -> None:
     assert done.stdout == "x"
     imported = set(done.stderr.split())
     assert "syncd.client" in imported
-    heavy = {"rich", "aiohttp", "asyncio", "yaml", "structlog", "prometheus_client", "http.client", "ssl"}
+    heavy = {
+        "rich",
+        "aiohttp",
+        "asyncio",
+        "yaml",
+        "structlog",
+        "prometheus_client",
+        "http.client",
+        "ssl",
+        "lmdb",
+    }
     assert not imported & heavy
     assert not {
         name
