@@ -167,7 +167,7 @@ def test_an_old_page_in_the_place_of_a_new_one(files: RangeFiles, original: Orig
     for age, old in enumerate(reversed(original.commits[:-1])):
         for at in range(0, min(len(old), len(original.bytes)), PAGE):
             page = old[at : at + PAGE]
-            if page == original.bytes[at : at + PAGE] or at // PAGE % 4 != age % 4:
+            if page == original.bytes[at : at + PAGE] or at // PAGE % 8 != age % 8:
                 continue
             store, logs = loaded(files, original.bytes[:at] + page + original.bytes[at + PAGE :])
             if store.ready:
