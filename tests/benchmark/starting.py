@@ -41,6 +41,13 @@ def rows(etcd: Etcd, scale: Scale, prefix: str) -> Iterator[Row]:
     yield Row(
         f"{what}, after kill -9 amid writes", round(statistics.median(killed), 3), 1.0, "s", spread(killed)
     )
+    yield Row(
+        f"full reads in {len(warm) + len(killed)} starts with a copy on disk",
+        reads.total(),
+        0,
+        "",
+        ", ".join(f"{count} {reason}" for reason, count in reads.items()),
+    )
 
 
 def _restarted(running: Daemon, prefix: str, wanted: str, reads: Counter[str]) -> float:
