@@ -27,11 +27,15 @@ from tests.store.model import (
 )
 from tests.store.model import small_blocks as few_records_a_block
 
+runs = st.tuples(st.integers(0, 29), st.integers(1, 12)).map(lambda r: dict.fromkeys(KEYS[r[0] : sum(r)]))
+"""Neighbours that are deleted together, and so whole blocks."""
+
 steps = st.lists(
     st.one_of(
         writes,
         writes,
         writes,
+        runs,
         st.just("commit"),
         st.just("commit"),
         st.sampled_from(["progress", "re-read", "other epoch", "new file"]),

@@ -31,7 +31,9 @@ def held(blocks: list[Block]) -> State:
     return {record.key: record for record in records}
 
 
-many = st.lists(writes, max_size=8)
+runs = st.tuples(st.integers(0, 29), st.integers(1, 12)).map(lambda r: dict.fromkeys(KEYS[r[0] : sum(r)]))
+many = st.lists(st.one_of(writes, writes, runs), max_size=8)
+"""Now and then some neighbours are deleted together, and so whole blocks."""
 
 
 @given(many, many, st.integers(0, 2**32), st.booleans())
@@ -82,6 +84,8 @@ def test_a_region_is_as_small_as_can_be() -> None:
     records = [Record(b"/%02d" % i, b"", 1, 1, 1) for i in range(12)]
     old, new = ([Block.of(records[i : i + 4]) for i in (0, 4, 8)] for _ in range(2))
     assert list(regions(old, new)) == [([one], [other]) for one, other in zip(old, new, strict=True)]
+    assert list(regions(old, old[1:])) == [([old[0]], [])]
+    assert list(regions(old[1:], old)) == [([], [old[0]])]
     assert list(regions(old, [new[0], old[1], new[2]])) == [([old[0]], [new[0]]), ([old[2]], [new[2]])]
 
 
