@@ -13,7 +13,7 @@ State = Literal["cold", "warm", "live", "stale"]
 STATES: tuple[State, ...] = ("cold", "warm", "live", "stale")
 
 
-READ_REASONS = ("initial", "compacted", "epoch", "behind", "contradiction")
+READ_REASONS = ("initial", "compacted", "epoch", "behind", "contradiction", "held")
 """Why a range is read."""
 
 RECONNECT_REASONS = (
@@ -30,6 +30,7 @@ RECONNECT_REASONS = (
     "epoch",
     "behind",
     "contradiction",
+    "held",
     "reopened",
 )
 """Why a watch is opened anew."""
@@ -49,6 +50,16 @@ class Counters(msgspec.Struct, frozen=True):
     events_applied: int
     full_reads: dict[str, int]
     watch_reconnects: dict[str, int]
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A range that its guard keeps as it is: of `keys` only `would_be` would be left, at `revision`."""
+
+    keys: int
+    would_be: int
+    revision: int
+    seconds: float
+    """For how long it is held."""
 
 
 class HistoryStatus(msgspec.Struct, frozen=True):
@@ -93,6 +104,7 @@ class RangeStatus(msgspec.Struct, frozen=True):
     error: str | None
     history: HistoryStatus
     counters: Counters
+    held: Held | None = None
 
 
 class Quarantine(msgspec.Struct, frozen=True):

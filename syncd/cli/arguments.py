@@ -41,6 +41,13 @@ age counts from when the daemon last had it proved. Without PREFIX, each range's
 snapshot, one after the other. Nothing is changed. It must be run as the
 daemon's user, or as root."""
 
+_ACCEPT = """\
+Let through what the guard of RANGE (ranges[].guard in the daemon's
+configuration) holds back: the range is read from etcd, and readers get the
+difference. It holds for this once; the next disaster is held again.
+
+Only root and the daemon's own user may do that."""
+
 _WATCH = """\
 Print every change under PREFIX, from now on or after a revision.
 
@@ -157,6 +164,9 @@ def _add_readers(commands: Any) -> None:
         help="begin with the first change after this revision of the daemon's present epoch",
     )
     watch.add_argument("--json", action="store_true", help="the daemon's lines as they are")
+
+    accept = _add_reader(commands, "accept", "let a range shrink that its guard holds as it was", _ACCEPT)
+    accept.add_argument("range", metavar="RANGE", help="its name, as `syncd status` shows it")
 
     status = _add_reader(commands, "status", "show how the daemon and its ranges are doing")
     status.add_argument("--json", action="store_true", help="the daemon's JSON as it is")

@@ -84,6 +84,10 @@ def _reader(arguments: argparse.Namespace, client: Client, output: Output) -> No
             from syncd.cli.watch import watch
 
             watch(client, output, arguments.prefix, after=arguments.after, as_json=arguments.json)
+        case "accept":
+            from syncd.cli.accept import accept
+
+            accept(client, output, arguments.range)
         case "status":
             from syncd.cli.status import status
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from syncd.cli.figures import duration, number, size
@@ -131,7 +132,13 @@ def _notes(one: RangeStatus) -> list[str]:
         of = "" if one.syncing.count is None else f" of {number(one.syncing.count)}"
         why = f" ({visible(one.syncing.reason)})" if one.syncing.reason else ""
         notes.append(f"full read{why}: {number(one.syncing.keys)}{of} keys")
-    if one.error:
+    if one.held is not None:
+        notes.append(
+            f"held for {duration(one.held.seconds)}: of {number(one.held.keys)} keys only "
+            f"{number(one.held.would_be)} would be left; if that is right: "
+            f"syncd accept {shlex.quote(visible(one.range))}"
+        )
+    elif one.error:
         notes.append(f"last error: {visible(one.error)}")
     if one.cache and one.cache.error:
         there = f"revision {one.cache.revision}" if one.cache.revision else "nothing"

@@ -84,6 +84,10 @@ class Client:
         """Ask how the daemon and its ranges are doing."""
         return status.decode_status(self.fetch(query.status())[1])
 
+    def accept(self, name: str) -> bool:
+        """Let through what the guard of the range called `name` holds back; whether there was anything."""
+        return status.decode_accepted(self.fetch(query.accept(name))[1])
+
     def fetch(self, request: Request) -> tuple[Head, bytes]:
         """Return a whole answer as it was sent; AnswerError when it is a refusal."""
         known = self._known_connection()
@@ -91,9 +95,7 @@ class Client:
             try:
                 return self._fetch(known, request)
             except CutError:
-                # An idle connection dies with the daemon it led to; its successor deserves one try.
-                # A GET can be repeated.
-                pass
+                pass  # an idle connection dies with the daemon it led to; its successor deserves one try
         self._connection = Connection(self.socket_path, self.timeout)
         return self._fetch(self._connection, request)
 

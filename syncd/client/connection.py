@@ -34,7 +34,8 @@ class Connection:
         """Send a request and read the head of its answer; the body is read with `body()`."""
         self._answer = ResponseReader()
         self._early = b""
-        self._send(encode_request(request.target, {**_LOCAL, **request.headers}), request.patience)
+        data = encode_request(request.target, {**_LOCAL, **request.headers}, request.method)
+        self._send(data, request.patience)
         while self._answer.head is None:
             self._early += self._receive(self._answer)
         self._socket.settimeout(self._timeout)

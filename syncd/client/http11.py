@@ -38,9 +38,11 @@ class Head(msgspec.Struct, frozen=True):
         return self.headers.get("connection", "").lower() != "close"
 
 
-def encode_request(target: str, headers: dict[str, str]) -> bytes:
-    """Encode a GET request for `target`, a path and query that are percent-encoded already."""
-    lines = [f"GET {target} HTTP/1.1", "Host: localhost"]
+def encode_request(target: str, headers: dict[str, str], method: str = "GET") -> bytes:
+    """Encode a request without a body for `target`, a path and query that are percent-encoded already."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
+    if method != "GET":
+        lines.append("Content-Length: 0")
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 

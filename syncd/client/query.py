@@ -30,10 +30,11 @@ ANY = Read()
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One GET: target and headers, and how long syncd may rightly take before it answers."""
+    """Target and headers, and how long syncd may rightly take before it answers. All can be repeated."""
 
     target: str
     headers: dict[str, str] = {}
+    method: str = "GET"
     patience: float = 0.0
     """Seconds beyond the usual time-out; what the reader itself asked syncd to wait."""
 
@@ -74,6 +75,11 @@ def watch(
 def status() -> Request:
     """Ask how the daemon and its ranges are doing."""
     return Request("/v1/status")
+
+
+def accept(name: str) -> Request:
+    """Let through what the guard of the range called `name` holds back."""
+    return Request(f"/v1/accept?range={quote(name, safe='/')}", method="POST")
 
 
 def _request(path: str, parameters: dict[str, bytes], headers: dict[str, str], read: Read) -> Request:

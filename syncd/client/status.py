@@ -69,6 +69,15 @@ class Syncing(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What the range's guard holds back: of `keys` only `would_be` would be left."""
+
+    keys: int = 0
+    would_be: int = 0
+    revision: int = 0
+    seconds: float = 0.0
+
+
 class History(msgspec.Struct, frozen=True):
     """How far back a watch can be resumed."""
 
@@ -111,6 +120,7 @@ class RangeStatus(msgspec.Struct, frozen=True):
     history: History = History()
     cache: Cache | None = None
     """None when no copy is wanted."""
+    held: Held | None = None
     counters: Counters = Counters()
 
 
@@ -125,6 +135,11 @@ class Status(msgspec.Struct, frozen=True):
     ranges: tuple[RangeStatus, ...] = ()
 
 
+class _Accepted(msgspec.Struct):
+    accepted: bool
+
+
+_accepted = msgspec.json.Decoder(_Accepted)
 _statuses = msgspec.json.Decoder(Status)
 
 
@@ -134,3 +149,11 @@ def decode_status(body: bytes) -> Status:
         return _statuses.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"this is not a status of syncd's: {error}") from error
+
+
+def decode_accepted(body: bytes) -> bool:
+    """Decode the JSON that `/v1/accept` answers: whether anything was held."""
+    try:
+        return _accepted.decode(body).accepted
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"this is not syncd's answer to an accept: {error}") from error

@@ -11,6 +11,7 @@ import msgspec
 from syncd.config.checks import check, systemd_password
 from syncd.config.document import DocumentError, read_document
 from syncd.config.errors import ConfigError, Mistake
+from syncd.config.ranges import guards
 from syncd.config.reader import read
 from syncd.config.schema import Config
 
@@ -30,7 +31,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     if draft.mistakes:
         in_file_order = sorted(draft.mistakes, key=lambda mistake: (mistake.line or 0, mistake.path))
         raise ConfigError(path, tuple(in_file_order))
-    config: Config = draft.values[""]
+    config: Config = msgspec.structs.replace(draft.values[""], guards=guards(draft))
     if config.etcd.user is None or config.etcd.password_file is not None:
         return config
     etcd = msgspec.structs.replace(config.etcd, password_file=systemd_password(environ))

@@ -81,6 +81,18 @@ class Count(Notation):
         return int(text)
 
 
+class Percentage(Notation):
+    """A share from 0.0 to less than 1.0, written like `50%`."""
+
+    def read(self, text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?[ ]?%", text):
+            raise ValueError(f"{quoted(text)} is not a percentage; write it like 50%")
+        share = float(text.rstrip(" %")) / 100
+        if share >= 1:
+            raise ValueError(f"{quoted(text)} is out of bounds; from 0% to less than 100% is possible")
+        return share
+
+
 class FileMode(Notation):
     """Permission bits in octal, written like chmod(1) takes them, in quotes or not."""
 

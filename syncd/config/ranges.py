@@ -35,6 +35,12 @@ def key_range(draft: Draft, entry: RangeEntry, path: str) -> KeyRange | None:
     return None
 
 
+def guards(draft: Draft) -> dict[KeyRange, float]:
+    """Return how much the guarded ranges may shrink."""
+    shares = {keys: draft.values[f"{path}.guard.max_shrink"] for path, keys in draft.items("ranges")}
+    return {keys: share for keys, share in shares.items() if share is not None}
+
+
 def check_overlaps(draft: Draft) -> None:
     """Note every range that has keys in common with another; each key is mirrored by one stream only."""
     entries = [(index, path, keys) for index, (path, keys) in enumerate(draft.items("ranges"))]

@@ -20,7 +20,7 @@ from syncd.config.errors import quoted
 from syncd.config.files import Unusable
 from syncd.config.notation import Notation
 from syncd.config.ranges import key_range
-from syncd.config.schema import Config, RangeEntry
+from syncd.config.schema import DERIVED, Config, RangeEntry
 from syncd.keyrange import KeyRange
 
 
@@ -82,7 +82,7 @@ class _Reader:
         if not isinstance(node, yaml.MappingNode):
             self.draft.wrong(path, f'should be lines like "name: value", but is {_kind(node)}', _line(node))
             return NOTHING
-        fields = {field.name: field for field in msgspec.structs.fields(struct)}
+        fields = {field.name: field for field in msgspec.structs.fields(struct) if field.name not in DERIVED}
         given = dict(self.entries(node, list(fields), path))
         values = {}
         for name, field in fields.items():

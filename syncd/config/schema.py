@@ -6,6 +6,7 @@ beside a type (`Duration`, `Size`, …) says how the value stands in the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ from syncd.config.notation import (
     HostName,
     KeyFile,
     PasswordFile,
+    Percentage,
     Size,
     SocketPath,
     Text,
@@ -66,12 +68,19 @@ class Etcd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timeouts: Timeouts = msgspec.field(default_factory=Timeouts)
 
 
+class Guard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much a range may shrink before somebody must say that this is right; None: to nothing."""
+
+    max_shrink: Annotated[float, Percentage()] | None = None
+
+
 class RangeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a range is written: `prefix`, or `key`, or `key` and `range_end`."""
+    """How a range is written: `prefix`, or `key`, or `key` and `range_end`; with a guard, or without."""
 
     prefix: Prefix | msgspec.UnsetType = msgspec.UNSET
     key: Name | msgspec.UnsetType = msgspec.UNSET
     range_end: Name | msgspec.UnsetType = msgspec.UNSET
+    guard: Guard = msgspec.field(default_factory=Guard)
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,3 +137,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache: Cache = msgspec.field(default_factory=Cache)
     serve: Serve = msgspec.field(default_factory=Serve)
     log: Log = msgspec.field(default_factory=Log)
+    guards: Mapping[KeyRange, float] = {}
+    """How much the guarded ranges may shrink, from 0.0 to 1.0. Stands with the ranges in the file."""
+
+
+DERIVED = {"guards"}
+"""Fields of Config that are no keys of the file."""

@@ -63,7 +63,10 @@ class Reload:
             return
         logs.configure(new.log)
         log.info("reloaded", taken=[*await self._rotation.reload(), "log"])
+        old = self._settings
         sections = ("etcd", "ranges", "sync", "history", "cache", "serve")
-        ignored = [name for name in sections if getattr(new, name) != getattr(self._settings, name)]
+        ignored = [name for name in sections if getattr(new, name) != getattr(old, name)]
+        if new.guards != old.guards and new.ranges == old.ranges:
+            ignored.append("ranges")
         if ignored:
             log.warning("reload needs a restart", sections=ignored)

@@ -58,11 +58,14 @@ async def metrics(request: web.Request) -> web.Response:
 async def nothing_here(request: web.Request) -> web.Response:
     """Any other path or method."""
     if request.path in {resource.canonical for resource in request.app.router.resources()}:
-        raise ApiError("bad_request", f"{request.method} {request.path}: only GET is understood here")
+        understood = "POST" if request.path == "/v1/accept" else "GET"
+        raise ApiError(
+            "bad_request", f"{request.method} {request.path}: only {understood} is understood here"
+        )
     raise ApiError(
         "not_found",
         f"{request.method} {request.path}: no such call; there are GET /v1/value, /v1/snapshot, /v1/watch, "
-        "/v1/status, /healthz, /readyz and /metrics",
+        "/v1/status, /healthz, /readyz and /metrics, and POST /v1/accept",
     )
 
 

@@ -38,6 +38,7 @@ class _Ranges(Collector):
             return CounterMetricFamily(f"syncd_{name}", text, labels=["range", *labels])
 
         state = gauge("range_state", "1 for the state that the range is in, else 0", "state")
+        held = gauge("range_held", "1 while the range's guard holds back what etcd has, else 0")
         revision = gauge("range_revision", "etcd's revision that the range is served at")
         age = gauge("range_age_seconds", "Seconds since the range was last proved current")
         lag = gauge("range_lag_revisions", "Revisions that etcd was ahead when it was last heard of")
@@ -51,6 +52,7 @@ class _Ranges(Collector):
             name = status.range
             for each in STATES:
                 state.add_metric([name, each], float(status.state == each))
+            held.add_metric([name], float(status.held is not None))
             revision.add_metric([name], status.revision)
             # Never proved: an alert on the age must see that.
             age.add_metric([name], math.inf if status.age is None else status.age)
@@ -63,7 +65,7 @@ class _Ranges(Collector):
                 reads.add_metric([name, reason], status.counters.full_reads.get(reason, 0))
             for reason in RECONNECT_REASONS:
                 reconnects.add_metric([name, reason], status.counters.watch_reconnects.get(reason, 0))
-        yield from (state, revision, age, lag, keys, size, events, reads, reconnects)
+        yield from (state, held, revision, age, lag, keys, size, events, reads, reconnects)
         yield GaugeMetricFamily("syncd_readers", "Local watches that are open", value=self._context.readers)
 
 

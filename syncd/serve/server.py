@@ -12,7 +12,7 @@ from typing import Self
 import structlog
 from aiohttp import web
 
-from syncd.serve import about, reads, watch
+from syncd.serve import about, accept, reads, watch
 from syncd.serve.context import CONTEXT, SOURCE, Context
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
@@ -45,6 +45,7 @@ class Server:
         add_get("/v1/value", reads.value)
         add_get("/v1/snapshot", reads.snapshot, allow_head=False)
         add_get("/v1/watch", watch.watch, allow_head=False)
+        app.router.add_post("/v1/accept", accept.accept, expect_handler=_expectation)
         add_get("/v1/status", about.status)
         add_get("/healthz", about.healthz)
         add_get("/readyz", about.readyz)

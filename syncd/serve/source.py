@@ -27,6 +27,9 @@ class Source(Protocol):
     async def etcd_revision(self) -> int:
         """etcd's revision now, linearizable; SyncdError when it cannot be had."""
 
+    def accept(self) -> bool:
+        """Let through what the range's guard holds back; whether there is anything."""
+
     def hurry(self) -> None:
         """Somebody waits for a newer revision."""
 
@@ -40,10 +43,20 @@ class Sources:
     def __iter__(self) -> Iterator[Source]:
         return iter(self._sources)
 
+    def named(self, name: str) -> Source:
+        """The range that people call so, or ApiError not_mirrored."""
+        for source in self._sources:
+            if source.store.keys.name == name:
+                return source
+        raise self._not_mirrored(f"no range is called {name!r}")
+
     def covering(self, keys: KeyRange) -> Source:
         """The range in which all of `keys` lie, or ApiError not_mirrored."""
         for source in self._sources:
             if source.store.keys.covers(keys):
                 return source
+        raise self._not_mirrored(f"{keys.name!r} lies in no mirrored range")
+
+    def _not_mirrored(self, what: str) -> ApiError:
         mirrored = ", ".join(repr(source.store.keys.name) for source in self._sources)
-        raise ApiError("not_mirrored", f"{keys.name!r} lies in no mirrored range; mirrored are {mirrored}")
+        return ApiError("not_mirrored", f"{what}; mirrored are {mirrored}")

@@ -7,6 +7,8 @@ continuity whether etcd goes on from what is held
 decide     what a failure means; epochs; catch up or read again          (pure)
 recovery   what to do after one failure more: read or resume, and when   (pure)
 pager      which page to ask for next                                    (pure)
+hold       a range is kept as it is, until that is accepted
+guard      whether too much would be gone                    (pure)
 heartbeat  what a watch's answers prove, and when to ask                 (pure)
 revisions  events put together into whole revisions                      (pure)
 backoff    delays with full jitter                                       (pure)

@@ -16,6 +16,7 @@ from syncd.gateway.errors import (
 )
 from syncd.gateway.messages import Header
 from syncd.store import Rewritten, StoreError
+from syncd.sync.guard import Shrunk
 from syncd.sync.revisions import Disordered
 
 
@@ -50,6 +51,7 @@ _REREAD: dict[type[SyncdError], str] = {
     Rewritten: "epoch",
     Overtaken: "behind",
     StoreError: "contradiction",
+    Shrunk: "held",
 }
 _RESUME: dict[type[SyncdError], str] = {
     Unreachable: "unreachable",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -11,6 +11,7 @@ from syncd.gateway import Gateway, Unavailable, Unreachable, WatchResult, WatchS
 from syncd.records import Event
 from syncd.store import Store
 from syncd.sync.decide import Overtaken, catch_up_allowance, continues, other_history
+from syncd.sync.guard import Guard
 from syncd.sync.heartbeat import Heartbeat, Tick
 from syncd.sync.revisions import Revisions
 from syncd.sync.slices import Slices
@@ -43,11 +44,13 @@ class Follower:
         proved: Callable[[float], None],
         usual: Callable[[float], None],
         *,
+        guard: Guard,
         opened_at: int,
         interval: float,
         read_took: float,
     ) -> None:
         self._store = store
+        self._guard = guard
         self._gateway = gateway
         self.stream = stream
         self._standing = standing
@@ -119,7 +122,10 @@ class Follower:
             if event.kv.mod_revision > held
         ]
         for revision, changes in revisions.add(events, fragment=result.fragment):
+            if self._guard.on:
+                self._guard.check(self._now(), self._store.count + _growth(changes), revision)
             self._store.apply(revision, changes)
+            self._guard.counted(self._now(), self._store.count)
             self._standing.events_applied += len(changes)
             await slices.breath()
         newest = self._store.revision
@@ -222,3 +228,8 @@ class Follower:
         if complete is not None:
             store.advance(complete)
         self.confirmed(asked, page.header.revision)
+
+
+def _growth(changes: Sequence[Event]) -> int:
+    """How many keys more there are after `changes`."""
+    return sum(-1 if change.deleted else change.kv.version == 1 for change in changes)

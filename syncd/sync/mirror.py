@@ -23,6 +23,8 @@ from syncd.sync.continuity import same_history, same_state
 from syncd.sync.decide import continues, new_epoch, other_history
 from syncd.sync.follow import Follower
 from syncd.sync.fullread import full_read
+from syncd.sync.guard import Guard, Shrunk
+from syncd.sync.hold import Hold
 from syncd.sync.recovery import Plan, Recovery
 from syncd.sync.repeats import Repeats
 from syncd.sync.rounds import Rounds
@@ -79,6 +81,9 @@ class Mirror:
         """Whether what was there at the start is neither proved yet, nor could not be."""
         self._doubtful = store.ready
         """Whether etcd was out of sight since its state was last compared with what is held."""
+        self._guard = Guard(config.guards.get(keys))
+        self._guard.begin(store.count)
+        self._hold = Hold(keys, gateway, self._guard, self._standing, clocks.now, draw)
         self._read_took = 0.0
         self._follower: Follower | None = None
         self._watching = False
@@ -118,6 +123,7 @@ class Mirror:
             counters=Counters(
                 standing.events_applied, dict(standing.full_reads), dict(standing.watch_reconnects)
             ),
+            held=self._hold.status(),
         )
 
     async def etcd_revision(self) -> int:
@@ -135,6 +141,10 @@ class Mirror:
         if self._follower:
             self._follower.confirmed(asked, header.revision)
         return header.revision
+
+    def accept(self) -> bool:
+        """Follow etcd, though much would be gone; whether that was held back."""
+        return self._hold.accept()
 
     def hurry(self) -> None:
         """Somebody waits for the store to move: ask for a proof now instead of at the next heartbeat."""
@@ -168,7 +178,11 @@ class Mirror:
                 plan = recovery.failed(error, self._read_took)
                 self._doubtful = True
                 self._failed(error, plan)
-                await (asyncio.sleep(plan.pause) if plan.in_turn else self._gateway.pause(plan.pause))
+                if isinstance(error, Shrunk):
+                    await self._hold.wait(error, self.store.revision)
+                else:
+                    self._say(error, plan)
+                    await (asyncio.sleep(plan.pause) if plan.in_turn else self._gateway.pause(plan.pause))
             else:
                 self._standing.watch_reconnects["reopened"] += 1
 
@@ -209,13 +223,16 @@ class Mirror:
         try:
             slices = Slices(self._clocks.now)
             rebuild = await full_read(self._gateway, self._keys, self._page_bytes, begin, progress, slices)
+            standing.full_reads[reason] += 1
+            self._guard.check(self._clocks.now(), rebuild.count, rebuild.revision)
             changed = self.store.commit(rebuild)
         finally:
             standing.syncing = None
+        self._guard.counted(self._clocks.now(), self.store.count)
+        self._hold.over()
         standing.proved_at, standing.etcd_revision = began, self.store.revision
         self._warm = self._doubtful = False
         standing.well()
-        standing.full_reads[reason] += 1
         replaced = rebuild.old.blocks.copy()
         del rebuild
         while replaced:  # freeing half a million values at once would take 50 ms
@@ -257,6 +274,7 @@ class Mirror:
                 self._clocks.now,
                 self._proved,
                 self._turns.usual,
+                guard=self._guard,
                 opened_at=header.revision,
                 interval=self._interval,
                 read_took=self._read_took,
@@ -291,7 +309,11 @@ class Mirror:
         self._watching = self._warm = False
         if self._opened:
             self._standing.watch_reconnects[plan.reason] += 1
+        if isinstance(error, Shrunk):
+            self._standing.well()  # etcd answers, that is
         self._standing.failed(error)
+
+    def _say(self, error: SyncdError, plan: Plan) -> None:
         repeated = self._repeats.worth_saying(plan.reason)
         if repeated is not None:
             self._log.warning(

@@ -101,3 +101,42 @@ def test_overlaps_are_found_as_by_comparing_every_pair(ranges: list[KeyRange]) -
     assert len(draft.mistakes) < max(sum(guilty), 1)
     for mistake in draft.mistakes:
         assert guilty[int(mistake.path.removeprefix("ranges[").removesuffix("]"))]
+
+
+@pytest.mark.parametrize(
+    ("guard", "guards"),
+    [
+        ("", {}),
+        (", guard: {}", {}),
+        (", guard: null", {}),
+        (", guard: {max_shrink: null}", {}),
+        (", guard: {max_shrink: 50%}", {prefix_range(b"/a/"): 0.5}),
+        (', guard: {max_shrink: "12.5 %"}', {prefix_range(b"/a/"): 0.125}),
+        (", guard: {max_shrink: 0%}", {prefix_range(b"/a/"): 0.0}),
+    ],
+)
+def test_guards(loaded: Load, guard: str, guards: dict[KeyRange, float]) -> None:
+    """A guard stands beside its range, and is off by default."""
+    assert loaded(f"ranges: [{{prefix: /a/{guard}}}, {{key: /b}}]").guards == guards
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        ("50%", '1: ranges[0].guard: should be lines like "name: value", but is a single value'),
+        ("{shrink: 50%}", '1: ranges[0].guard.shrink: unknown key; did you mean "max_shrink"?'),
+        ("{max_shrink: 0.5}", '1: ranges[0].guard.max_shrink: "0.5" is not a percentage; write it like 50%'),
+        ("{max_shrink: 100%}", '1: ranges[0].guard.max_shrink: "100%" is out of bounds;'),
+        ("{max_shrink: -1%}", '1: ranges[0].guard.max_shrink: "-1%" is not a percentage;'),
+    ],
+)
+def test_what_is_no_guard(mistakes: Mistakes, guard: str, expected: str) -> None:
+    """It is refused; nobody shall believe that a range is guarded when it is not."""
+    (found,) = mistakes(f"ranges: [{{prefix: /a/, guard: {guard}}}]")
+    assert found.startswith(expected)
+
+
+def test_guards_stand_with_their_ranges(mistakes: Mistakes) -> None:
+    """The configuration has no such key of its own."""
+    (found,) = mistakes("ranges: [{prefix: /a/}]\nguards: {}")
+    assert found.startswith("2: guards: unknown key")

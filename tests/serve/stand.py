@@ -18,7 +18,16 @@ from syncd.errors import SyncdError
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Batch, Event, Record
 from syncd.serve import Context, Server, Sources, bound
-from syncd.status import Counters, EndpointStatus, EtcdStatus, HistoryStatus, RangeStatus, State, Syncing
+from syncd.status import (
+    Counters,
+    EndpointStatus,
+    EtcdStatus,
+    Held,
+    HistoryStatus,
+    RangeStatus,
+    State,
+    Syncing,
+)
 from syncd.store import Store
 from tests.serve.local import SECONDS, Answer, Stream, ask, target, wait_until
 
@@ -56,6 +65,7 @@ class Kept:
         self.etcd: int | SyncdError | None = None
         """What etcd answers when asked for its revision; None: nothing, ever."""
         self.hurried = 0
+        self.held: Held | None = None
 
     def freshness(self) -> tuple[State, float | None]:
         """As the test wants it."""
@@ -79,7 +89,13 @@ class Kept:
             error=self.error,
             history=HistoryStatus(store.history.events, store.history.size, store.history.oldest_revision),
             counters=Counters(0, {}, {}),
+            held=self.held,
         )
+
+    def accept(self) -> bool:
+        """Nothing is held any more."""
+        held, self.held = self.held, None
+        return held is not None
 
     async def etcd_revision(self) -> int:
         """As the test wants it."""

@@ -59,6 +59,7 @@ def test_status(stand: Stand) -> None:
                 "error": None,
                 "history": {"events": 0, "bytes": 0, "oldest_revision": 10},
                 "counters": {"events_applied": 0, "full_reads": {}, "watch_reconnects": {}},
+                "held": None,
                 "cache": None,
             }
         ],

@@ -165,6 +165,7 @@ async def mirrored(
     history: History | None = None,
     store: Store | None = None,
     kind: type[Gateway] = Gateway,
+    guard: float | None = None,
     seed: int = 0,
 ) -> AsyncIterator[Mirrored]:
     """Run a mirror of `keys`; with `store`, one that goes on with what an earlier one held."""
@@ -178,6 +179,7 @@ async def mirrored(
         ranges=(keys,),
         sync=Sync(page_bytes=page_bytes),
         history=history or History(),
+        guards={} if guard is None else {keys: guard},
     )
     draw = random.Random(seed)
     async with kind(config.etcd, draw=draw, clock=loop.time) as gateway:
