@@ -7,8 +7,8 @@ A range's files are called by it, as people would, and by a hash of it:
     apisix-1f0c9a77.13.lmdb.new       being made
     apisix-1f0c9a77.9.lmdb.aside      one that could not be gone on with
 
-Nothing is deleted but what a newer copy has replaced: what cannot be read is set aside, one for each range,
-and the files of ranges that are no longer configured are told of and left.
+Nothing is deleted but what a newer copy has replaced: what cannot be gone on with is set aside, until the
+next time, and the files of ranges that are no longer configured are told of and left.
 """
 
 from __future__ import annotations

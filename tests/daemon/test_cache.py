@@ -168,11 +168,12 @@ def test_the_age_across_boots(cached: Daemon, new_etcd: Etcd) -> None:
     cached.kill()
     new_etcd.pause()
     with_proof(cached, Proof(time.time() - 5_000_000, "another boot", 1e9))
-    cached.start()
-    answer = cached.ask("/v1/value?key=/a")
-    assert answer.headers["Syncd-State"] == "warm"
-    assert 5_000_000_000 <= int(answer.headers["Syncd-Age-Ms"]) < 5_000_060_000
-    cached.kill()
+    for _ in range(2):  # what the first one writes as it stops, the second one begins with
+        cached.start()
+        answer = cached.ask("/v1/value?key=/a")
+        assert answer.headers["Syncd-State"] == "warm"
+        assert 5_000_000_000 <= int(answer.headers["Syncd-Age-Ms"]) < 5_000_060_000
+        assert cached.stop() == 0
     with_proof(cached, Proof(time.time() + 5_000_000, "another boot", 0.0))
     cached.start()
     answer = cached.ask("/v1/value?key=/a")
