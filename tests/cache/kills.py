@@ -4,6 +4,15 @@ After each SIGKILL, what is on disk is read as the next start would: it must be 
 that revision, with the history before it, and not older than what was there already. Then the next daemon is
 started, must serve that at once, and get from there to where etcd is without a full read, unless etcd has
 forgotten the history; and a reader goes on without a gap.
+
+kills_moments  the kinds of instants, and how each is brought about
+kills_stage    etcd, its load, a proxy, the daemon and its reader
+kills_load     who writes to etcd, and so knows its history
+kills_reader   who watches the range through all of it
+kills_saved    what is on disk
+kills_court    what is seen, held against the history
+kills_daemon   syncd, with more to do for its cache;  kills_witness: what it is at
+kills_report   what a run did and found
 """
 
 from __future__ import annotations
@@ -203,7 +212,9 @@ class Run:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit code."""
-    parser = argparse.ArgumentParser(prog="tests/kills", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="tests/kills", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"kills ({ROUNDS})")
     parser.add_argument("--seed", type=int, default=None, help="draws the instants, and what is written")
     given = parser.parse_args(arguments)

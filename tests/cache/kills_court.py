@@ -10,6 +10,9 @@ from tests.reliability.history import Generation, History, Record
 
 State = Mapping[bytes, Record]
 
+TEXT = 1000
+"""Characters of a violation that are kept: values may be long."""
+
 SHOWN = 5
 """Differences that a violation tells."""
 
@@ -36,7 +39,8 @@ class Court:
 
     def violated(self, who: str, what: str) -> None:
         """It is not as it should be."""
-        self.violations.append(f"{who}: {what}")
+        text = f"{who}: {what}"
+        self.violations.append(text if len(text) <= TEXT else f"{text[:TEXT]}…")
 
     def generation_of(self, who: str, epoch: str, state: State) -> Generation:
         """Whose `state` it is. An epoch is of one generation, for all that ever see it."""

@@ -17,7 +17,7 @@ from tests.cache.kills_witness import Phase
 LOST_WRITES = (1, 60)
 """What the daemon does not see before it is compacted."""
 
-START_SECONDS = 1.5
+START_SECONDS = 1.0
 """In which a daemon has started, and is live."""
 
 STOP_SECONDS = 0.25

@@ -46,7 +46,7 @@ class Report:
     first_answers: list[float] = field(default_factory=list)
     """Seconds from the start of a daemon, Python's included, until it had sent all that the disk had."""
     warm: int = 0
-    """Of them were `warm`."""
+    """Of them were `warm`: etcd had not answered by then."""
     states: int = 0
     batches: int = 0
     keys: int = 0
@@ -93,7 +93,8 @@ class Report:
             f"    {self.batches} batches, on disk and as told",
             f"etcd: {self.revisions} revisions in {self.generations} generations; {self.keys} keys last",
             f"starts: {self.starts}; with a copy, a whole snapshot was served after",
-            f"    {median(answers):.2f} s (median), {max(answers):.2f} s (longest); {self.warm} were warm",
+            f"    {median(answers):.2f} s (median), {max(answers):.2f} s (longest); {self.warm} of",
+            f"    {len(self.first_answers)} before etcd had answered",
             f"the reader: resumed {self.resumed} times; {self.gaps} gaps announced, where history was lost;",
             f"    {self.behind} starts in which reading everything was quicker than catching up",
             f"violations: {len(self.violations)}",
