@@ -126,7 +126,7 @@ def _everything_is_small() -> Iterator[None]:
 
 
 @given(steps)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_file_holds_one_revision_at_every_moment(steps: list[Writes | str]) -> None:
     """Batches in any groups, sweeps that begin, go on and end meanwhile: what is read equals the store."""
     with TemporaryDirectory() as folder:

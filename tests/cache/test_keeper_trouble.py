@@ -156,7 +156,10 @@ async def test_a_draft_of_a_process_that_was_killed_does_not_fill_the_disk(tmp_p
         must_hold(stand.copy, stand.store)
 
 
-async def test_a_keeper_in_trouble_ends_at_once(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("over", [True, False], ids=["it is over", "it lasts"])
+async def test_a_keeper_in_trouble_ends_at_once(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, *, over: bool
+) -> None:
     """It tries once more, and does not wait for the next try."""
     monkeypatch.setattr(keeper_module, "RETRY_MOST", 1000.0)
     async with stand.kept() as keeper:
@@ -165,9 +168,13 @@ async def test_a_keeper_in_trouble_ends_at_once(stand: Stand, monkeypatch: pytes
         shutil.rmtree(stand.folder)
         stand.write({KEYS[0]: b"new"})
         await until(lambda: keeper.status().failures == 1)
-        stand.folder.mkdir()
-    assert keeper.status().error is None
-    must_hold(stand.copy, stand.store)
+        if over:
+            stand.folder.mkdir()
+    if over:
+        assert keeper.status().error is None
+        must_hold(stand.copy, stand.store)
+    else:
+        assert keeper.status().failures == 2
 
 
 async def test_what_came_while_it_failed_is_not_missing(stand: Stand) -> None:
