@@ -33,7 +33,7 @@ from typing import NamedTuple
 from tests.cache import kills_saved
 from tests.cache.kills_court import Place
 from tests.cache.kills_load import PREFIX, changed
-from tests.cache.kills_moments import Moment, deck
+from tests.cache.kills_moments import DECK, Moment, deck
 from tests.cache.kills_report import Report
 from tests.cache.kills_saved import WHO
 from tests.cache.kills_stage import Stage, stage
@@ -46,7 +46,7 @@ from tests.reliability.wire import Cut
 ROUNDS = 200
 
 MORE = 10
-"""Rounds, at most, that are added when a kind of moment was not hit yet."""
+"""Rounds, at most, that are added to at least a whole deck of them, when a kind was not hit yet."""
 
 PATIENCE = 60.0
 """Seconds for a round; it takes one or two."""
@@ -95,8 +95,9 @@ class Run:
 
     @property
     def _goes_on(self) -> bool:
-        more = MORE if self.report.unhit else 0
-        return self.report.kills < self.report.rounds + more
+        report = self.report
+        more = MORE if report.unhit and report.rounds >= DECK else 0
+        return report.kills < report.rounds + more
 
     async def _round(self, held: Stage, moment: Moment) -> bool:
         """Kill, and have all of it looked at; whether the moment was hit."""

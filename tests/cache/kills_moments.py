@@ -122,6 +122,9 @@ MOMENTS = (
 )
 
 
+DECK = sum(moment.times for moment in MOMENTS)
+
+
 def deck(draw: random.Random) -> list[Moment]:
-    """All of them in random order."""
-    return draw.sample(MOMENTS, sum(m.times for m in MOMENTS), counts=[m.times for m in MOMENTS])
+    """All of them, DECK in number, in random order."""
+    return draw.sample(MOMENTS, DECK, counts=[moment.times for moment in MOMENTS])
