@@ -20,7 +20,7 @@ LOST_WRITES = (1, 60)
 START_SECONDS = 1.0
 """In which a daemon has started, and is live."""
 
-STOP_SECONDS = 0.25
+STOP_SECONDS = 0.15
 """What it takes to stop: to end what readers are told, and to write what is not on the disk yet."""
 
 Ended = Callable[[], Awaitable[None]]
