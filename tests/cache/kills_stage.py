@@ -1,9 +1,10 @@
 """Where it plays: an etcd under load, a daemon with a cache whose only road to it is a proxy, and a reader.
 
     async with stage(random.Random(1)) as held:
-        await held.start()
-        ...
-        await held.kill()
+        held.launch()
+        await held.live()
+        await held.aim_well(Phase.COMMITTING)
+        await held.end()
 
 One thread does it all, as a process that reads a cache must have no other.
 """
