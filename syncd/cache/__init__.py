@@ -5,6 +5,8 @@ directory  where the files are: whose it is, who uses it, which file is whose
 file       one range's file, as it is written
 reading    one range's file, as it is read: whole, or not at all
 layout     what stands in it, byte by byte                  (pure)
+journal    what stands in its journal, and is still needed  (pure)
+sweep      blocks on their way into it, piece by piece      (pure)
 regions    where two states of a range differ               (pure)
 proofs     how old a proof is that another process had
 """

@@ -10,7 +10,7 @@ A file is written by the process that made it. Another one begins a new file, fr
 which takes the old one's place when it is complete. So nobody writes where a crash or a bad disk may have
 left anything, and the free pages of years are gone: to compact a file is the same as to make one.
 
-Two sweeps' worth of the journal are kept, as the history that readers resume from after a restart.
+The end of the journal is kept also when it is swept, as the history that readers resume from after a restart.
 
 LMDB's flags are its defaults, with which a commit waits for the disk twice, for the pages and then for the
 root. Without that (MDB_NOSYNC), a loss of power could leave the root of one revision with pages of another.
@@ -20,8 +20,7 @@ Only while a file is made nothing waits, as nobody would read it before its end.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,6 +28,7 @@ import lmdb
 import msgspec
 
 from syncd import __version__
+from syncd.cache.journal import Entry, Journal
 from syncd.cache.layout import (
     BLOCKS,
     FORMAT,
@@ -39,13 +39,14 @@ from syncd.cache.layout import (
     Proof,
     digest_of,
     encode_batch,
-    encode_block,
     encode_head,
     number,
+    seal_block,
     sealed,
 )
 from syncd.cache.reading import DATABASES
 from syncd.cache.regions import Region, regions
+from syncd.cache.sweep import PIECE, Sweep, pieces, size_of
 from syncd.keyrange import KeyRange
 from syncd.records import Batch
 from syncd.store import Block
@@ -53,13 +54,15 @@ from syncd.store import Block
 DRAFT = ".new"
 """What the name of a file ends with that is being made."""
 
-SWEEP_EVENTS = 10_000
-SWEEP_BYTES = 8 << 20
-"""A journal that is longer is swept: at the next start, replaying so much takes 0.05 s."""
+SWEEP_EVENTS, SWEEP_EVENTS_A_BLOCK = 10_000, 6
+SWEEP_BYTES, SWEEP_SHARE = 8 << 20, 4
+"""A journal is swept when it has so many events, or six for each block; or so many bytes, or a quarter of the
+range's. Seldom, as every block that has changed is written then: with 500,000 keys of 200 bytes that change
+in turn, a sweep each 10,000 events cost twice as much. But the next start replays it, and the file holds it.
+The first figure of each is also how much is kept as history."""
 
-PIECE = 4 << 20
-"""Bytes of blocks in one transaction: LMDB holds them in memory till its end, and the file needs as much room
-beside what they replace."""
+HASTE = 4
+"""How much quicker than the journal grows it is swept: meanwhile it is longer than that."""
 
 MAP_SPARE = 1 << 30
 """Addresses that are reserved beyond the file's end; they cost nothing."""
@@ -88,23 +91,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 _Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
 
-@dataclass(slots=True)
-class _Sweep:
-    """`blocks`, as of `revision`, are being written; `regions` are left, the next one last."""
-
-    blocks: Sequence[Block]
-    revision: int
-    regions: list[Region]
-
-    def piece(self) -> list[Region]:
-        """The next regions, enough for one transaction."""
-        taken, size = list[Region](), 0
-        while self.regions and size < PIECE:
-            taken.append(self.regions.pop())
-            size += _size(taken[-1][1])
-        return taken
-
-
 class File:
     """The file of `keys` at `path`, made anew. Everything blocks; lmdb.Error and OSError end its use."""
 
@@ -114,13 +100,13 @@ class File:
         self._blocks: Sequence[Block] = ()
         """Those of the last sweep; the journal goes on from `_base_revision`, when it began."""
         self._base_revision = change.revision
-        self._oldest_revision = change.oldest_revision
-        self._events = self._bytes = 0
-        """Of the journal, since then."""
-        self._sweep: _Sweep | None = None
+        self._journal = Journal(change.oldest_revision)
+        self._sweep: Sweep | None = None
         self._written: dict[Block, tuple[int, int]] = {}
         """The number and digest of each block in the file."""
         self._next = 0
+        self._buffer = bytearray()
+        """For one block after the other."""
         self._digest = 0
         draft = path.with_name(path.name + DRAFT)
         draft.unlink(missing_ok=True)
@@ -161,31 +147,29 @@ class File:
 
     def commit(self, change: Change) -> None:
         """Take over what has changed."""
-        journal = _journal(change)
-        size = sum(len(entry) for _, entry in journal)
+        entries = _entries(change)
+        size = sum(len(entry.content) for entry in entries)
         self._make_room(size)
         with self._env.begin(write=True) as txn:
-            self._append(txn, journal)
+            self._append(txn, entries)
             self._conclude(txn, change)
-        events = sum(len(batch.events) for batch in change.batches)
-        self._events += events
-        self._bytes += size
-        if self._sweep is None and (self._events > SWEEP_EVENTS or self._bytes > SWEEP_BYTES):
-            self._sweep = _Sweep(
-                change.blocks, change.revision, [*regions(self._blocks, change.blocks)][::-1]
-            )
-            self._events = self._bytes = 0
-        # So much that the sweep is over before the journal has grown as long once more.
-        share = max(events / SWEEP_EVENTS, size / SWEEP_BYTES) * _size(change.blocks)
+        most_events = max(SWEEP_EVENTS, SWEEP_EVENTS_A_BLOCK * len(change.blocks))
+        most_bytes = max(SWEEP_BYTES, (held := size_of(change.blocks)) // SWEEP_SHARE)
+        if self._sweep is None and (self._journal.events > most_events or self._journal.bytes > most_bytes):
+            begun = [*regions(self._blocks, change.blocks)]
+            self._sweep = Sweep(change.blocks, change.revision, begun[::-1])
+            self._journal.count_anew()
+        events = sum(entry.events for entry in entries)
+        left = HASTE * max(events / most_events, size / most_bytes) * held
         while self._sweep:
             piece = self._sweep.piece()
-            size = sum(_size(new) for _, new in piece)
-            self._make_room(size)
+            written = sum(size_of(new) for _, new in piece)
+            self._make_room(written)
             with self._env.begin(write=True) as txn:
                 self._go_on(txn, self._sweep, piece)
                 self._conclude(txn, change)
-            share -= size
-            if share <= 0:
+            left -= written
+            if left <= 0:
                 break
 
     def close(self) -> None:
@@ -209,29 +193,30 @@ class File:
     def _fill(self, change: Change) -> None:
         """Write everything; a part of it is of no use."""
         blocks = list(change.blocks)
-        for piece in _pieces(blocks):
-            self._make_room(_size(piece))
+        for piece in pieces(blocks):
+            self._make_room(size_of(piece))
             with self._env.begin(write=True) as txn:
                 self._replace(txn, (), piece)
         self._blocks = blocks
         with self._env.begin(write=True) as txn:
-            self._append(txn, _journal(change))
+            self._append(txn, _entries(change))
+            self._journal.count_anew()
             txn.put(FORMAT_KEY, b"%d" % FORMAT)
             self._conclude(txn, change)
 
-    def _append(self, txn: _Transaction, journal: Iterable[tuple[int, bytes]]) -> None:
-        for revision, entry in journal:
-            self._digest ^= digest_of(entry)
-            txn.put(number(revision), entry, append=True, db=self._journal_entries)
+    def _append(self, txn: _Transaction, entries: Sequence[Entry]) -> None:
+        for revision, _, content in entries:
+            self._digest ^= digest_of(content)
+            txn.put(number(revision), content, append=True, db=self._journal_entries)
+        self._journal.append(entries)
 
-    def _go_on(self, txn: _Transaction, sweep: _Sweep, piece: Iterable[Region]) -> None:
+    def _go_on(self, txn: _Transaction, sweep: Sweep, piece: Iterable[Region]) -> None:
         """Write a piece of a sweep, and end it after the last one."""
         for gone, new in piece:
             self._replace(txn, gone, new)
         if not sweep.regions:
+            self._blocks, self._base_revision, self._sweep = sweep.blocks, sweep.revision, None
             self._trim(txn)
-            self._oldest_revision, self._base_revision = self._base_revision, sweep.revision
-            self._blocks, self._sweep = sweep.blocks, None
 
     def _replace(self, txn: _Transaction, gone: Iterable[Block], new: Iterable[Block]) -> None:
         for block in gone:
@@ -240,16 +225,15 @@ class File:
             self._digest ^= digest
         for block in new:
             at, self._next = self._next, self._next + 1
-            entry = sealed(at, encode_block(block))
-            txn.put(number(at), entry, append=True, db=self._block_entries)
-            self._written[block] = at, digest_of(entry)
-            self._digest ^= digest_of(entry)
+            self._digest ^= (digest := seal_block(at, block, self._buffer))
+            txn.put(number(at), self._buffer, append=True, db=self._block_entries)
+            self._written[block] = at, digest
 
     def _trim(self, txn: _Transaction) -> None:
-        """Forget what the sweep before the one that ends has made superfluous."""
+        """Forget of the journal what nobody needs."""
+        last = number(self._journal.forget(self._base_revision, SWEEP_EVENTS, SWEEP_BYTES))
         with txn.cursor(self._journal_entries) as cursor:
             cursor.first()
-            last = number(self._base_revision)
             while (key := cursor.key()) and key <= last:
                 self._digest ^= digest_of(cursor.value())
                 cursor.delete()  # and the next one is the current one
@@ -265,7 +249,7 @@ class File:
             changed_keys=change.changed_keys,
             count=change.count,
             base_revision=self._base_revision,
-            oldest_revision=self._oldest_revision,
+            oldest_revision=self._journal.oldest_revision,
             blocks=len(self._written),
             digest=self._digest,
             proof=change.proof,
@@ -279,21 +263,11 @@ class File:
             self._env.set_mapsize(needed + MAP_SPARE)
 
 
-def _journal(change: Change) -> list[tuple[int, bytes]]:
-    return [(batch.revision, sealed(batch.revision, encode_batch(batch))) for batch in change.batches]
-
-
-def _size(blocks: Iterable[Block]) -> int:
-    return sum(block.size for block in blocks)
-
-
-def _pieces(blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:
-    begin = size = 0
-    for end, block in enumerate(blocks, 1):
-        size += block.size
-        if size >= PIECE or end == len(blocks):
-            yield blocks[begin:end]
-            begin, size = end, 0
+def _entries(change: Change) -> list[Entry]:
+    return [
+        Entry(batch.revision, len(batch.events), sealed(batch.revision, encode_batch(batch)))
+        for batch in change.batches
+    ]
 
 
 def _sync_directory(path: Path) -> None:

@@ -85,7 +85,8 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True):
 _ABOUT_BLOCK = Struct("<IQI")
 """Records, bytes of keys and values, bytes of the first key: what is needed before the rest is."""
 
-_encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
+_encode, _encode_into = _encoder.encode, _encoder.encode_into
 _decode_columns = msgspec.msgpack.Decoder(_Columns).decode
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
 _decode_head = msgspec.msgpack.Decoder(Head).decode
@@ -96,7 +97,7 @@ def number(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
-def digest_of(entry: bytes | memoryview) -> int:
+def digest_of(entry: bytes | bytearray | memoryview) -> int:
     """The digest that an entry begins with."""
     return int.from_bytes(entry[:DIGEST], "big")
 
@@ -114,10 +115,16 @@ def opened(key: int, entry: memoryview) -> memoryview:
     return content
 
 
-def encode_block(block: Block) -> bytes:
-    """One block."""
-    about = _ABOUT_BLOCK.pack(len(block), block.size, len(block.first))
-    return about + block.first + _encode(_Columns(block.keys, block.values, block.numbers.tobytes()))
+def seal_block(key: int, block: Block, buffer: bytearray) -> int:
+    """Make `buffer` the entry of one block, without a copy of it in between; its digest."""
+    buffer[:] = bytes(DIGEST)
+    buffer += _ABOUT_BLOCK.pack(len(block), block.size, len(block.first))
+    buffer += block.first
+    _encode_into(_Columns(block.keys, block.values, block.numbers.tobytes()), buffer, len(buffer))
+    with memoryview(buffer) as entry, entry[DIGEST:] as content:
+        digest = xxhash.xxh3_64_intdigest(content, key)
+    buffer[:DIGEST] = number(digest)
+    return digest
 
 
 def decode_block(content: memoryview) -> Block:

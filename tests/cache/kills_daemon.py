@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from syncd.cache import file, keeper
+from syncd.cache import file, keeper, sweep
 from syncd.cache.file import Change, File
 from syncd.cli.main import main
 from syncd.daemon import run
@@ -33,9 +33,10 @@ SMALLER: dict[ModuleType, dict[str, Any]] = {
     file: {
         "SWEEP_EVENTS": SWEEP_EVENTS,
         "SWEEP_BYTES": SWEEP_BYTES,
-        "PIECE": 32 << 10,
+        "SWEEP_EVENTS_A_BLOCK": 0,
         "WASTE_LEAST": 256 << 10,
     },
+    sweep: {"PIECE": 32 << 10},
     keeper: {
         "SWEEP_EVENTS": SWEEP_EVENTS,
         "SWEEP_BYTES": SWEEP_BYTES,

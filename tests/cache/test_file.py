@@ -92,9 +92,9 @@ class Writer:
     def commit(self) -> None:
         """Have everything written."""
         before, self.written = self.written, self.written | {self.store.revision}
-        swept = self.file.sweeping
+        base = self.file._base_revision
         self.file.commit(change_of(self.store, self.cursor))
-        self.sweeps += swept and not self.file.sweeping
+        self.sweeps += self.file._base_revision != base
         must_hold(self.file.path, self.store)
         self.written -= before - {self.store.revision}
 

@@ -19,10 +19,10 @@ from syncd.cache.layout import (
     decode_head,
     digest_of,
     encode_batch,
-    encode_block,
     encode_head,
     number,
     opened,
+    seal_block,
     sealed,
     xor,
 )
@@ -66,6 +66,15 @@ heads = st.builds(
     digest=st.integers(0, 2**64 - 1),
     proof=st.none() | proofs,
 )
+
+
+def encode_block(block: Block) -> bytes:
+    """What stands behind the digest."""
+    buffer = bytearray(b"what was there before")
+    assert seal_block(7, block, buffer) == digest_of(buffer)
+    assert buffer == sealed(7, bytes(buffer[8:]))
+    return bytes(buffer[8:])
+
 
 BLOCK = encode_block(Block.of([Record(b"/a", b"one", 1, 2, 3, 4), Record(b"/b", bytes(40), 5, 6, 7)]))
 BATCH = encode_batch(

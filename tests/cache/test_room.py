@@ -34,6 +34,7 @@ async def test_a_wasteful_copy_goes_on_where_another_has_no_room(
     """It is kept up to date as it is, and replaced when there is room."""
     monkeypatch.setattr(file_module, "WASTE_LEAST", 1 << 16)
     monkeypatch.setattr(file_module, "SWEEP_EVENTS", 100)
+    monkeypatch.setattr(file_module, "SWEEP_EVENTS_A_BLOCK", 0)
     monkeypatch.setattr(keeper_module, "SWEEP_BYTES", 1 << 16)
     with disk(tmp_path / "disk", "4m") as tight:
         stand = Stand(tight.path / "cache")

@@ -15,6 +15,7 @@ import pytest
 from syncd.cache import file as file_module
 from syncd.cache import keeper as keeper_module
 from syncd.cache import reading
+from syncd.cache import sweep as sweep_module
 from syncd.cache.file import Change
 from syncd.cache.layout import Proof
 from syncd.cache.reading import Saved, read
@@ -90,7 +91,9 @@ def small_files(*, events: int = 12, size: int = 4000, piece: int = 20) -> Itera
         for module in (file_module, keeper_module):
             patch.setattr(module, "SWEEP_EVENTS", events)
             patch.setattr(module, "SWEEP_BYTES", size)
-        patch.setattr(file_module, "PIECE", piece)
+        patch.setattr(file_module, "SWEEP_EVENTS_A_BLOCK", 0)
+        patch.setattr(file_module, "SWEEP_SHARE", 1 << 30)
+        patch.setattr(sweep_module, "PIECE", piece)
         patch.setattr(lmdb, "open", hasty)
         patch.setattr(reading, "_have_it_looked_at", lambda path, shared: None)
         yield
