@@ -163,7 +163,7 @@ def test_written_over(
 
 
 def test_an_old_page_in_the_place_of_a_new_one(files: RangeFiles, original: Original) -> None:
-    """A write that the disk has lost: LMDB may take the page for good, the digests do not (test_entries, too)."""
+    """A write that the disk has lost: LMDB may take the page for good, the digests do not."""
     reasons = Counter[str]()
     for age, old in enumerate(reversed(original.commits[:-1])):
         for at in range(0, min(len(old), len(original.bytes)), PAGE):
