@@ -38,8 +38,9 @@ it, a line for each key, and a line at the end, without which it is not whole.
 With --offline, from the copy on disk in DIR, the daemon's cache.directory, for
 when there is no daemon, or in spite of it: the state is then "offline", and the
 age counts from when the daemon last had it proved. Without PREFIX, each range's
-snapshot, one after the other. Nothing is changed. It must be run as the
-daemon's user, or as root."""
+snapshot, one after the other. PREFIX may also be a whole range's name, such as
+its one key; of several copies that have it, the newest is read, and the others
+are named. Nothing is changed. It must be run as the daemon's user, or as root."""
 
 _ACCEPT = """\
 Let through what the guard of RANGE (ranges[].guard in the daemon's

@@ -7,6 +7,7 @@ there is another one.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,11 @@ _HINTS: dict[type[CacheError], str] = {
 
 @dataclass
 class Offline:
-    """The copies in `directory`: those of all ranges, or of one of them what is under `prefix`."""
+    """The copies in `directory`: those of all ranges, or of the newest that has it what is under `prefix`."""
 
     directory: Path
     prefix: bytes | None
+    """Also a whole range's name: the key of a range that is one key, or `key..range_end`."""
     max_age: float | None
     """Seconds since the last proof; what is older is refused, and what was never proved."""
     exit_code: int = exits.DONE
@@ -56,32 +58,61 @@ class Offline:
         except OSError as error:
             self._fail(exits.FAILED, f"{self.directory} cannot be read: {error.strerror}; {_why(error)}")
             return
-        names, troubles = [], []
-        for stem in stems:
-            try:
-                head, store = _newest(self.directory, stem)
-            except CacheError as error:
-                troubles.append(error)
-                continue
-            names.append(repr(store.keys.name))
-            keys = store.keys if self.prefix is None else prefix_range(self.prefix)
-            if store.keys.covers(keys):
-                self._print(output, head, store, keys)
-                if self.prefix is not None:
-                    return  # whatever is wrong with other ranges
-        for trouble in troubles:
-            self._fail(exits.FAILED, f"{trouble}; {_HINTS[type(trouble)]}")
         if not stems:
             self._fail(exits.NOT_SERVED, f"{self.directory}: there is no copy of any range")
-        elif self.prefix is not None:
-            there = f"there are copies of {', '.join(names)}" if names else "there is none that can be read"
-            self._fail(exits.FAILED, f"{self.directory}: no copy covers {_shown(self.prefix)}; {there}")
+        elif self.prefix is None:
+            self._show_all(output, stems)
+        else:
+            self._show_newest(output, stems, self.prefix)
+
+    def _show_all(self, output: Output, stems: list[str]) -> None:
+        troubles: list[CacheError] = []
+        for head, store in self._readable(stems, troubles):
+            self._print(output, head, store, head.range)
+        for trouble in troubles:
+            self._fail(exits.FAILED, _helped(trouble))
+
+    def _show_newest(self, output: Output, stems: list[str], prefix: bytes) -> None:
+        """Of the ranges that have what is asked for: a file stays when its range is no longer configured."""
+        troubles: list[CacheError] = []
+        heads: list[Head] = []
+        newest: tuple[Head, Store] | None = None
+        for head, store in self._readable(stems, troubles):
+            heads.append(head)
+            if _asked_for(prefix, head.range) and (newest is None or _newness(head) > _newness(newest[0])):
+                newest = head, store
+        if newest is None:
+            for trouble in troubles:
+                self._fail(exits.FAILED, _helped(trouble))
+            names = ", ".join(repr(head.range.name) for head in heads)
+            there = f"there are copies of {names}" if names else "there is none that can be read"
+            self._fail(exits.FAILED, f"{self.directory}: no copy covers {_shown(prefix)}; {there}")
+            return
+        head, store = newest
+        for other in heads:
+            if other is not head and _asked_for(prefix, other.range):
+                say(
+                    f"there is also a copy of {other.range.name!r}, {_proved(age_of(other.proof))}, of the "
+                    f"revision {other.revision}; what follows is of {head.range.name!r}, and newer"
+                )
+        for trouble in troubles:
+            say(f"{trouble}; whether it is newer than what follows cannot be told")
+        self._print(output, head, store, _asked_for(prefix, head.range) or head.range)
+
+    def _readable(self, stems: list[str], troubles: list[CacheError]) -> Iterator[tuple[Head, Store]]:
+        """The newest copy of each range; of those that have none to be read, what is wrong, in `troubles`."""
+        for stem in stems:
+            try:
+                found = _newest(self.directory, stem)
+            except CacheError as error:
+                troubles.append(error)
+            else:
+                yield found
 
     def _print(self, output: Output, head: Head, store: Store, keys: KeyRange) -> None:
         age = age_of(head.proof)
         if self.max_age is not None and (age is None or age > self.max_age):
-            proved = "at an unknown time" if age is None else f"{duration(age)} ago"
-            self._fail(exits.NOT_SERVED, f"{store.keys.name!r} was last proved current {proved}")
+            self._fail(exits.NOT_SERVED, f"{store.keys.name!r} was {_proved(age)}")
             return
         view = store.view()
         slices = view.slices(keys)
@@ -129,6 +160,28 @@ def _load(path: Path) -> tuple[Head, Store]:
     return head, store
 
 
+def _asked_for(prefix: bytes, kept: KeyRange) -> KeyRange | None:
+    """What to print of a copy of `kept`; None when it does not have all that is asked for."""
+    if kept.name == _text(prefix):
+        return kept
+    wanted = prefix_range(prefix)
+    return wanted if kept.covers(wanted) else None
+
+
+def _newness(head: Head) -> tuple[float, int]:
+    """Of two copies, the one that was proved current later counts; revisions may be of different etcds."""
+    return head.proof.wall if head.proof else 0.0, head.revision
+
+
+def _proved(age: float | None) -> str:
+    return f"last proved current {'at an unknown time' if age is None else f'{duration(age)} ago'}"
+
+
+def _helped(trouble: CacheError) -> str:
+    hint = next(_HINTS[kind] for kind in type(trouble).__mro__ if kind in _HINTS)
+    return f"{trouble}; {hint}"
+
+
 def _why(error: OSError) -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "`cache.directory` in the daemon's configuration names the directory"
@@ -136,4 +189,9 @@ def _why(error: OSError) -> str:
 
 
 def _shown(prefix: bytes) -> str:
-    return repr(prefix.decode("utf-8", "backslashreplace"))
+    return repr(_text(prefix))
+
+
+def _text(prefix: bytes) -> str:
+    """As ranges are named."""
+    return prefix.decode("utf-8", "backslashreplace")

@@ -13,17 +13,22 @@ import lmdb
 import pytest
 
 from syncd.cache import Directory
+from syncd.cache.file import File
 from syncd.cache.layout import FORMAT, FORMAT_KEY
+from syncd.cache.proofs import proof_of
 from syncd.cache.reading import Saved, read
+from syncd.cli.figures import duration
 from syncd.cli.main import main
 from syncd.keyrange import KeyRange, prefix_range
-from tests.cache.copies import edited
+from syncd.records import Record
+from tests.cache.copies import EPOCH, change_of, edited, empty_store
 from tests.cache.disks import disk
 from tests.cli.command import SECONDS, SYNCD, Terminal, environment, on_terminal, syncd
 from tests.daemon.process import Daemon
 from tests.diagnosis.host import as_nobody, needs_root
 from tests.etcd import Etcd
 from tests.serve.local import target, wait_until
+from tests.store.model import read as read_into
 
 PREFIXES = ("/a/", "/b/")
 A, B = prefix_range(b"/a/"), prefix_range(b"/b/")
@@ -221,6 +226,46 @@ def test_a_prefix_that_no_range_covers(cache: Path, offline: Offline, prefix: st
     assert f"no copy covers '{prefix}'; there are copies of '/a/', '/b/'" in shown.said
 
 
+def add_copy(cache: Path, keys: KeyRange, revision: int, age: float | None) -> None:
+    """A copy of another range, with one record, that was proved current so many seconds ago."""
+    store, key = empty_store(keys), keys.key
+    read_into(store, revision, EPOCH, [[Record(key, b"x", revision, revision, 1, 0)]])
+    path = Directory(cache, None).files_of(keys).next()
+    File(path, keys, change_of(store, oldest_revision=revision, proof=proof_of(age))).close()
+
+
+@pytest.mark.parametrize(
+    ("revision", "age", "other"),
+    [(9, 60.0, 3600.0), (9, 60.0, None), (8, 60.0, 60.0 + 3600), (10, None, None)],
+)
+def test_of_several_copies_that_have_it_the_newest_is_read(
+    tmp_path: Path, offline: Offline, revision: int, age: float | None, other: float | None
+) -> None:
+    """The one that was proved last, or has the highest revision; the other one is named."""
+    add_copy(tmp_path, prefix_range(b"/a/"), 9, other)
+    add_copy(tmp_path, prefix_range(b"/a/b/"), revision, age)
+    shown = offline(tmp_path, "/a/b/")
+    [[head, record, _]] = shown.snapshots
+    assert (shown.code, head["range"], head["revision"], record["key"]) == (0, "/a/b/", revision, "/a/b/")
+    when = "at an unknown time" if other is None else f"{duration(other)} ago"
+    assert shown.said == (
+        f"syncd: there is also a copy of '/a/', last proved current {when}, of the revision 9; "
+        "what follows is of '/a/b/', and newer\n"
+    )
+    assert offline(tmp_path, "/a/").snapshots[0][0]["range"] == "/a/"
+
+
+@pytest.mark.parametrize("keys", [KeyRange(b"/one"), KeyRange(b"/one", b"/two")])
+def test_a_range_is_found_by_its_name(tmp_path: Path, offline: Offline, keys: KeyRange) -> None:
+    """One that is a single key, or any interval, is no prefix of that name; it is meant all the same."""
+    add_copy(tmp_path, keys, 9, 60.0)
+    shown = offline(tmp_path, keys.name)
+    [[head, record, end]] = shown.snapshots
+    assert (shown.code, shown.said, head["range"]) == (0, "", keys.name)
+    assert (record["key"], end["count"]) == ("/one", 1)
+    assert offline(tmp_path, "/on").code == 1
+
+
 def test_what_is_too_old_is_refused(cache: Path, offline: Offline) -> None:
     """Exit 4, and how old it is."""
     assert offline(cache, "/b/", "--max-age", "1h").code == 0
@@ -247,7 +292,9 @@ def test_a_damaged_copy(cache: Path, offline: Offline, damage: str) -> None:
     assert "the daemon reads etcd anew" in shown.said
     assert copy.read_bytes() == damaged
     shown = offline(cache, "/b/")
-    assert (shown.code, shown.said) == (0, "")
+    assert (shown.code, len(shown.snapshots)) == (0, 1)
+    assert f"{copy}: it is damaged: " in shown.said
+    assert shown.said.endswith("; whether it is newer than what follows cannot be told\n")
     shown = offline(cache, "/a/")
     assert (shown.code, shown.snapshots) == (1, [])
     assert f"{copy}: it is damaged: " in shown.said
