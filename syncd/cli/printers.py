@@ -13,7 +13,7 @@ Received = tuple[bytes, WatchMessage]
 """A line and the message in it."""
 
 _STATES = {
-    "stale": ": the daemon has lost etcd, changes come when it is back",
+    "stale": ": etcd has not confirmed it of late; `syncd status` tells why",
     "warm": ": the daemon has only what its cache held, changes come when it has reached etcd",
     "cold": ": the daemon has nothing yet",
 }

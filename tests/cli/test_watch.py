@@ -163,7 +163,8 @@ def test_a_watch_that_never_began_is_not_tried_again(path: Path, answer: bytes, 
 def test_a_range_that_goes_stale_is_announced(path: Path) -> None:
     """Silence on standard output would look like peace."""
     with FakeDaemon(path, [cut(STALE_12, PROGRESS_12)]), watching(path) as watch:
-        assert watch.stderr.readline().startswith(b"syncd: the range is stale now: ")
+        said = b"syncd: the range is stale now: etcd has not confirmed it of late; `syncd status` tells why\n"
+        assert watch.stderr.readline() == said
         assert watch.stderr.readline() == b"syncd: the range is live now\n"
         watch.end()
 
