@@ -24,7 +24,7 @@ from pathlib import Path
 
 import structlog
 
-from syncd.cache.errors import CacheError, Damaged, Full, InUse, Unusable
+from syncd.cache.errors import CacheError, Damaged, Full, InUse, NotRead, Unusable
 from syncd.cache.file import DRAFT
 from syncd.cache.layout import Head
 from syncd.cache.reading import read
@@ -80,7 +80,18 @@ class RangeFiles:
         """Fill `store` with the newest copy that can be gone on with; those that cannot are set aside."""
         for path in self.copies():
             try:
-                return _load(path, store)
+                try:
+                    return _load(path, store)
+                except NotRead:
+                    return _load(path, store)  # a busy machine, perhaps
+            except NotRead as error:
+                log.error(  # noqa: TRY400 - where it happened is no matter
+                    "cache not read",
+                    code=error.code,
+                    path=str(path),
+                    error=error.message,
+                    meaning="the file stays where it is, for the next start; the range is read from etcd",
+                )
             except CacheError as error:
                 self._set_aside(error)
         return None
@@ -212,7 +223,9 @@ def _load(path: Path, store: Store) -> Head:
     try:
         _must_be_ours(path)
     except OSError as error:
-        raise Unusable(path, f"it cannot be read: {error.strerror}") from error
+        raise NotRead(path, f"it cannot be read: {error.strerror}") from error
+    if path.is_dir():
+        raise Unusable(path, "it is no file")
     head, image = read(path)
     if head.range != store.keys:
         raise Damaged(path, f"it is of the range {head.range.name!r}")

@@ -2,7 +2,8 @@
 
 CacheError
 ├── Unusable      nothing can be kept there: permissions, owners, a read-only disk
-│   └── Full          the disk has no room for it
+│   ├── Full          the disk has no room for it
+│   └── NotRead       this process could not read it now, which says nothing of the file
 ├── InUse         another daemon keeps its copy there
 └── Unreadable    what is there cannot be gone on with
     ├── Damaged       it is not what was written
@@ -48,6 +49,12 @@ class Full(Unusable):
     """The disk has no room for it."""
 
     code = "cache.full"
+
+
+class NotRead(Unusable):
+    """It could not be read just now: that says nothing of the file, which stays where it is."""
+
+    code = "cache.not_read"
 
 
 class InUse(CacheError):

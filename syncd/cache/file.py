@@ -45,7 +45,7 @@ from syncd.cache.layout import (
     sealed,
 )
 from syncd.cache.reading import DATABASES
-from syncd.cache.regions import Region, regions
+from syncd.cache.regions import Known, Mark, Region, regions
 from syncd.cache.sweep import PIECE, Sweep, pieces, size_of
 from syncd.keyrange import KeyRange
 from syncd.records import Batch
@@ -86,9 +86,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     batches: Sequence[Batch]
     """What is not in the file yet; for a new one, all after `oldest_revision`."""
     oldest_revision: int = 0
+    read_took: float | None = None
 
 
 _Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+_Database: TypeAlias = "lmdb._Database"  # noqa: SLF001 - the type of what it hands out has no other name
 
 
 class File:
@@ -97,13 +99,14 @@ class File:
     def __init__(self, path: Path, keys: KeyRange, change: Change) -> None:
         self.path = path
         self._keys = keys
-        self._blocks: Sequence[Block] = ()
-        """Those of the last sweep; the journal goes on from `_base_revision`, when it began."""
+        self._blocks: Sequence[Mark] = ()
+        """Those of the last sweep, which need not be kept in memory for that; the journal goes on from
+        `_base_revision`, when it began."""
         self._base_revision = change.revision
         self._journal = Journal(change.oldest_revision)
         self._sweep: Sweep | None = None
-        self._written: dict[Block, tuple[int, int]] = {}
-        """The number and digest of each block in the file."""
+        self._written: dict[int, tuple[int, int]] = {}
+        """The number and digest of each block in the file, by its serial number."""
         self._next = 0
         self._buffer = bytearray()
         """For one block after the other."""
@@ -192,12 +195,11 @@ class File:
 
     def _fill(self, change: Change) -> None:
         """Write everything; a part of it is of no use."""
-        blocks = list(change.blocks)
-        for piece in pieces(blocks):
+        for piece in pieces(change.blocks):
             self._make_room(size_of(piece))
             with self._env.begin(write=True) as txn:
                 self._replace(txn, (), piece)
-        self._blocks = blocks
+        self._blocks = _marks(change.blocks)
         with self._env.begin(write=True) as txn:
             self._append(txn, _entries(change))
             self._journal.count_anew()
@@ -207,7 +209,7 @@ class File:
     def _append(self, txn: _Transaction, entries: Sequence[Entry]) -> None:
         for revision, _, content in entries:
             self._digest ^= digest_of(content)
-            txn.put(number(revision), content, append=True, db=self._journal_entries)
+            _put(txn, self._journal_entries, revision, content)
         self._journal.append(entries)
 
     def _go_on(self, txn: _Transaction, sweep: Sweep, piece: Iterable[Region]) -> None:
@@ -215,19 +217,19 @@ class File:
         for gone, new in piece:
             self._replace(txn, gone, new)
         if not sweep.regions:
-            self._blocks, self._base_revision, self._sweep = sweep.blocks, sweep.revision, None
+            self._blocks, self._base_revision, self._sweep = _marks(sweep.blocks), sweep.revision, None
             self._trim(txn)
 
-    def _replace(self, txn: _Transaction, gone: Iterable[Block], new: Iterable[Block]) -> None:
+    def _replace(self, txn: _Transaction, gone: Iterable[Known], new: Iterable[Block]) -> None:
         for block in gone:
-            at, digest = self._written.pop(block)
+            at, digest = self._written.pop(block.serial)
             txn.delete(number(at), db=self._block_entries)
             self._digest ^= digest
         for block in new:
             at, self._next = self._next, self._next + 1
             self._digest ^= (digest := seal_block(at, block, self._buffer))
-            txn.put(number(at), self._buffer, append=True, db=self._block_entries)
-            self._written[block] = at, digest
+            _put(txn, self._block_entries, at, self._buffer)
+            self._written[block.serial] = at, digest
 
     def _trim(self, txn: _Transaction) -> None:
         """Forget of the journal what nobody needs."""
@@ -253,6 +255,7 @@ class File:
             blocks=len(self._written),
             digest=self._digest,
             proof=change.proof,
+            read_took=change.read_took,
         )
         txn.put(HEAD_KEY, encode_head(head))
 
@@ -261,6 +264,15 @@ class File:
         needed = Path(self._env.path()).stat().st_size + 2 * (size + PIECE) + MAP_SPARE // 4
         if needed > self._env.info()["map_size"]:
             self._env.set_mapsize(needed + MAP_SPARE)
+
+
+def _put(txn: _Transaction, database: _Database, key: int, entry: bytes | bytearray) -> None:
+    if not txn.put(number(key), entry, append=True, db=database):
+        raise lmdb.CorruptedError(f"entry {key} is not the last one")
+
+
+def _marks(blocks: Iterable[Block]) -> list[Mark]:
+    return [Mark(block.first, block.serial) for block in blocks]
 
 
 def _entries(change: Change) -> list[Entry]:

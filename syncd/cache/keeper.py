@@ -20,7 +20,7 @@ import structlog
 from msgspec.structs import replace
 
 from syncd.cache.directory import RangeFiles
-from syncd.cache.errors import CacheError, not_written
+from syncd.cache.errors import CacheError, Unusable, not_written
 from syncd.cache.file import SWEEP_BYTES, SWEEP_EVENTS, Change, File
 from syncd.cache.proofs import proof_of
 from syncd.records import Batch
@@ -36,6 +36,9 @@ PROOF_EVERY = 30.0
 """Seconds between commits when nothing changes, for the age and the revision of a quiet range: after a crash
 it is taken for so much older, and is that further from what etcd has compacted."""
 
+FIRST_PROOF = 1.0
+"""Seconds between looks for the first one."""
+
 PENDING_EVENTS = 100_000
 PENDING_BYTES = 64 << 20
 """Of events to be written; of more, as when a disk hangs, it is cheaper to write everything anew."""
@@ -44,6 +47,9 @@ RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 """Seconds until a failure is followed by another try, doubled each time."""
 
 READ_BATCHES = 256
+
+HANGS = 60.0
+"""Seconds after which a commit is told to hang; each waits for the disk."""
 
 SAY_AGAIN = 600.0
 """Seconds until the log tells a failure that lasts once more."""
@@ -55,7 +61,8 @@ Result = TypeVar("Result")
 class Keeper:
     """Keeps a copy of `store` in `files`; `age` tells the seconds since it was last proved current.
 
-    `kept`: what the store holds is there already. All keepers have one and the same `thread`.
+    `kept`: what the store holds is there already. `read_took` tells the seconds of the last full read. All
+    keepers have one and the same `thread`.
     """
 
     def __init__(
@@ -67,12 +74,15 @@ class Keeper:
         clock: Callable[[], float],
         *,
         kept: bool,
+        read_took: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._store = store
         self._files = files
         self._thread = thread
         self._age = age
         self._clock = clock
+        self._read_took = read_took
+        self._started = clock()
         self._log = structlog.get_logger("syncd.cache").bind(range=store.keys.name)
         self._file: File | None = None
         self._cursor = store.cursor(store.keys)
@@ -82,12 +92,16 @@ class Keeper:
         """Whether the file, if there is one, cannot be gone on with."""
         self._moved = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._writing_since: float | None = None
         self._retry = RETRY_FIRST
         self._said_at = -inf
         self._status = CacheStatus(revision=store.revision if kept else 0, bytes=files.size())
 
     def status(self) -> CacheStatus:
         """How the copy is doing."""
+        began = self._writing_since
+        if began is not None and (seconds := self._clock() - began) > HANGS:
+            return replace(self._status, error=f"the disk does not answer: it is written for {seconds:.0f} s")
         return self._status
 
     def stop(self) -> None:
@@ -137,11 +151,19 @@ class Keeper:
             async with asyncio.timeout(PROOF_EVERY):
                 while not (self._stopping.is_set() or self._behind()):
                     self._moved.clear()
-                    await self._moved.wait()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(None if self._file else FIRST_PROOF):
+                            await self._moved.wait()
         await self._pause(GATHER)
 
     def _behind(self) -> bool:
-        return self._store.ready and bool(self._anew or self._pending or (self._file and self._file.sweeping))
+        if not self._store.ready or self._anew:
+            return self._store.ready
+        if self._file is None:
+            # The first proof of this process is kept at once: it may be one that dies every minute.
+            age = self._age()
+            return bool(self._pending) or (age is not None and age < self._clock() - self._started)
+        return bool(self._pending) or self._file.sweeping
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -153,7 +175,7 @@ class Keeper:
         if not self._store.ready:
             return True
         anew = self._anew or self._file is None
-        change = self._change(anew=anew)
+        change = self._take_change(anew=anew)
         began = self._clock()
         try:
             size, wasteful = await self._in_thread(partial(self._write, change, anew=anew))
@@ -162,6 +184,10 @@ class Keeper:
             return False
         except (lmdb.Error, OSError) as error:
             self._failed(not_written(self._files.directory.path, error))
+            return False
+        except Exception as error:  # noqa: BLE001 - without a copy, the daemon still does its work
+            self._log.exception("the copy failed", meaning="this is a fault of syncd, or it has no memory")
+            self._failed(Unusable(self._files.directory.path, f"it cannot be written: {error!r}"))
             return False
         if self._status.error:
             self._log.info("cache works again", revision=change.revision)
@@ -179,6 +205,7 @@ class Keeper:
 
     def _failed(self, error: CacheError) -> None:
         self._anew, self._file = True, None
+        self._forget_pending()
         self._status = replace(self._status, error=str(error), failures=self._status.failures + 1)
         if self._clock() - self._said_at >= SAY_AGAIN:
             self._said_at = self._clock()
@@ -190,7 +217,7 @@ class Keeper:
                 meaning="the range is served from memory; a restart would begin with what was written before",
             )
 
-    def _change(self, *, anew: bool) -> Change:
+    def _take_change(self, *, anew: bool) -> Change:
         store = self._store
         batches, oldest_revision = self._pending, 0
         if anew:
@@ -205,13 +232,18 @@ class Keeper:
             changed_keys=store.changed_keys,
             count=store.count,
             proof=proof_of(self._age()),
+            read_took=self._read_took(),
             blocks=store.view().blocks,
             batches=batches,
             oldest_revision=oldest_revision,
         )
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._writing_since = self._clock()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        finally:
+            self._writing_since = None
 
     def _write(self, change: Change, *, anew: bool) -> tuple[int, bool]:
         """Runs in the thread, as all that touches the file; bytes on disk, and whether fewer would do."""
@@ -228,8 +260,8 @@ class Keeper:
                 self._file = file = File(self._files.next(), self._store.keys, change)
                 self._files.replaced_by(file.path)
             # Where there is no room for two, a wasteful one is better than none.
-            anew = not file.sweeping and file.wasteful and self._files.have_room(blocks + SWEEP_BYTES)
-            return self._files.size(), anew
+            wasteful = not file.sweeping and file.wasteful and self._files.have_room(blocks + SWEEP_BYTES)
+            return self._files.size(), wasteful
         except BaseException:
             if file:
                 file.close()

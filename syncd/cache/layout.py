@@ -74,6 +74,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     digest: int
     """The XOR of the digests of all blocks and the journal."""
     proof: Proof | None
+    read_took: float | None = None
+    """Seconds of the last full read, None when that is not known."""
 
 
 class _Columns(msgspec.Struct, frozen=True, array_like=True):

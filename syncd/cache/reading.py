@@ -10,6 +10,7 @@ digests.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -21,7 +22,7 @@ from typing import NamedTuple, NoReturn
 
 import lmdb
 
-from syncd.cache.errors import CacheError, Damaged, NewerFormat, Unusable
+from syncd.cache.errors import CacheError, Damaged, NewerFormat, NotRead
 from syncd.cache.layout import (
     BLOCKS,
     FORMAT,
@@ -50,6 +51,13 @@ _WHOLE = "Whole"
 """What the child says when nothing is wrong."""
 
 _STDERR = 2
+
+_PASSING = {errno.EAGAIN, errno.EINTR, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOLCK, errno.ENOMEM}
+"""What LMDB meets that is no fault of the file's."""
+
+_UNKNOWN = "something unknown"
+_FAULTS = {signal.SIGABRT.name, signal.SIGBUS.name, signal.SIGSEGV.name, _UNKNOWN}
+"""What ends whoever reads a damaged file."""
 
 
 class Saved(NamedTuple):
@@ -132,8 +140,10 @@ def _opened(path: Path, *, shared: bool) -> Iterator[_File]:
         ):
             yield _File(path, env, txn)
     except OSError as error:
-        raise Unusable(path, f"it cannot be read: {error.strerror}") from error
+        raise NotRead(path, f"it cannot be read: {error.strerror}") from error
     except (lmdb.Error, ValueError) as error:
+        if isinstance(error, lmdb.Error) and error.code in _PASSING:
+            raise NotRead(path, f"it cannot be read: {error}") from error
         raise Damaged(path, f"it is damaged: {error}") from error
 
 
@@ -143,7 +153,7 @@ def _have_it_looked_at(path: Path, *, shared: bool) -> None:
         ear, mouth = os.pipe()
         child = os.fork()
     except OSError as error:
-        raise Unusable(path, f"nobody can look at it: {error.strerror}") from error
+        raise NotRead(path, f"nobody can look at it: {error.strerror}") from error
     if not child:
         os.close(ear)
         _look(path, mouth, shared=shared)
@@ -156,11 +166,13 @@ def _have_it_looked_at(path: Path, *, shared: bool) -> None:
     if kind in _KINDS:
         raise _KINDS[kind](path, message)
     if ended == signal.SIGALRM.name:
-        raise Damaged(path, "it cannot be read in any reasonable time")
+        raise NotRead(path, "it cannot be read in any reasonable time")
+    if ended not in _FAULTS:
+        raise NotRead(path, f"whoever was to look at it was ended by {ended}")
     raise Damaged(path, f"it is damaged: whoever reads it is ended by {ended}")
 
 
-_KINDS: dict[str, type[CacheError]] = {kind.__name__: kind for kind in (Damaged, NewerFormat, Unusable)}
+_KINDS: dict[str, type[CacheError]] = {kind.__name__: kind for kind in (Damaged, NewerFormat, NotRead)}
 
 
 def _ended(child: int) -> str:
@@ -169,33 +181,41 @@ def _ended(child: int) -> str:
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             return signal.Signals(os.WTERMSIG(status)).name
-    return "something unknown"
+    return _UNKNOWN
 
 
 def _look(path: Path, mouth: int, *, shared: bool) -> NoReturn:
     """The child: reads everything, says how that went, and ends."""
     try:
-        _be_alone(mouth)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Ctrl-C comes to the whole group, and is for the parent; SIGALRM ends whatever takes too long.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE + path.stat().st_size / BYTES_A_SECOND)
+        os.write(mouth, os.fsencode(_looked(path, mouth, shared=shared)))
+    finally:
+        os._exit(0)  # whatever happens: none of the parent's business may be done twice
+
+
+def _looked(path: Path, mouth: int, *, shared: bool) -> str:
+    try:
+        _be_alone(mouth)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with _opened(path, shared=shared) as file:
             blocks = sum(1 for _ in file.entries(BLOCKS))
             deque(file.entries(JOURNAL), maxlen=0)
             file.check(blocks)
-        said = _WHOLE
     except CacheError as error:
-        said = f"{type(error).__name__} {error.message}"
+        return f"{type(error).__name__} {error.message}"
+    except (MemoryError, OSError) as error:
+        return f"{NotRead.__name__} nobody can look at it: {error}"
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to know
-        said = f"{Damaged.__name__} it is damaged: {error!r}"
-    try:
-        os.write(mouth, os.fsencode(said))
-    finally:
-        os._exit(0)  # none of the parent's business may be done twice
+        return f"{Damaged.__name__} it is damaged: {error!r}"
+    return _WHOLE
 
 
 def _be_alone(mouth: int) -> None:
     """Keep nothing open but `mouth`: locks must go with the parent, and LMDB's last words are for nobody."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
+    last = max(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208 - numbers; the limit may be a billion
     os.closerange(_STDERR + 1, mouth)
-    os.closerange(mouth + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(mouth + 1, last + 1)

@@ -7,8 +7,9 @@ import gc
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 
@@ -21,8 +22,15 @@ from syncd.sync import Mirror
 
 log = structlog.get_logger("syncd.cache")
 
-Proved = float | None
-"""When a range was proved current, in seconds of `boot_time`; None when that is not known."""
+
+class Begun(NamedTuple):
+    """What a mirror begins with; the rest is None when it is not known."""
+
+    store: Store
+    proved_at: float | None = None
+    """Seconds of `boot_time`."""
+    read_took: float | None = None
+    """Seconds."""
 
 
 @contextmanager
@@ -44,7 +52,7 @@ def caches(settings: Config) -> Iterator[Caches]:
                 code=trouble.code,
                 error=str(trouble),
                 meaning=f"nothing is kept on disk by this process; the next one {start}",
-                cure="see `syncd check`; then restart the daemon",
+                cure="see `syncd check`, then restart the daemon; or set cache.directory, or null",
             )
         yield Caches(settings, directory, trouble)
 
@@ -59,8 +67,8 @@ class Caches:
         self._restored: dict[KeyRange, int] = {}
         """The revision of each copy that was there."""
         self._keepers: dict[KeyRange, Keeper] = {}
-        if directory:
-            for path in directory.others(settings.ranges):
+        with suppress(OSError):  # who loads a copy will be told
+            for path in directory.others(settings.ranges) if directory else ():
                 log.warning(
                     "cache unused",
                     code="cache.other_ranges",
@@ -69,20 +77,29 @@ class Caches:
                     meaning="no such range is configured any more; remove the file when it is not needed",
                 )
 
-    def store(self, keys: KeyRange) -> tuple[Store, Proved]:
+    def begin(self, keys: KeyRange) -> Begun:
         """A store for `keys`, with what there is of it. Only for a process that has no other threads."""
         history = self._settings.history
         store = Store(keys, history_events=history.events, history_bytes=history.bytes)
         if self._directory is None:
-            return store, None
+            return Begun(store)
         began = time.monotonic()
         gc.disable()  # half a million objects are made here that all stay
         try:
             head = self._directory.files_of(keys).load(store)
+        except OSError as error:
+            log.error(  # noqa: TRY400 - where it happened is no matter
+                "cache not read",
+                code="cache.not_read",
+                range=keys.name,
+                error=str(error),
+                meaning="what is there stays, for the next start; the range is read from etcd",
+            )
+            head = None
         finally:
             gc.enable()
         if head is None:
-            return store, None
+            return Begun(store)
         self._restored[keys] = head.revision
         age = age_of(head.proof)
         log.info(
@@ -94,7 +111,7 @@ class Caches:
             age=None if age is None else round(age, 3),
             seconds=round(time.monotonic() - began, 3),
         )
-        return store, None if age is None else boot_time() - age
+        return Begun(store, None if age is None else boot_time() - age, head.read_took)
 
     @asynccontextmanager
     async def kept(self, mirrors: Sequence[Mirror]) -> AsyncIterator[None]:
@@ -106,8 +123,15 @@ class Caches:
         with ThreadPoolExecutor(1, "cache") as thread:
             for mirror in mirrors:
                 store, files = mirror.store, self._directory.files_of(mirror.store.keys)
-                age = partial(_age, mirror)
-                self._keepers[store.keys] = Keeper(store, files, thread, age, clock, kept=store.ready)
+                self._keepers[store.keys] = Keeper(
+                    store,
+                    files,
+                    thread,
+                    partial(_age, mirror),
+                    clock,
+                    kept=store.ready,
+                    read_took=partial(_read_took, mirror),
+                )
             async with asyncio.TaskGroup() as group:
                 for keys, keeper in self._keepers.items():
                     group.create_task(keeper.run(), name=f"cache of {keys.name}")
@@ -127,3 +151,7 @@ class Caches:
 
 def _age(mirror: Mirror) -> float | None:
     return mirror.freshness()[1]
+
+
+def _read_took(mirror: Mirror) -> float:
+    return mirror.read_took

@@ -19,7 +19,7 @@ from syncd import __version__, config
 from syncd.cache import InUse, boot_time
 from syncd.config import Config
 from syncd.daemon import logs
-from syncd.daemon.caches import Caches, Proved, caches
+from syncd.daemon.caches import Begun, Caches, caches
 from syncd.daemon.doctor import Doctor
 from syncd.daemon.expiry import Expiry, look_after
 from syncd.daemon.reload import Reload
@@ -30,7 +30,6 @@ from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
 from syncd.serve import Context, Server, Sources, bound
 from syncd.status import EndpointStatus, EtcdStatus, Quarantine, RangeStatus
-from syncd.store import Store
 from syncd.sync import Clocks, Mirror
 
 log = structlog.get_logger("syncd")
@@ -55,8 +54,8 @@ def run(path: Path, watcher: Watcher | None = None) -> None:
     try:
         with bound(serve.socket, serve.mode, serve.group) as listener, caches(settings) as disk:
             # Before anything else, while there is one thread; who connects meanwhile has to wait for it.
-            stores = [disk.store(keys) for keys in settings.ranges]
-            asyncio.run(_Daemon(path, settings, disk).run(stores, listener, watcher))
+            begun = [disk.begin(keys) for keys in settings.ranges]
+            asyncio.run(_Daemon(path, settings, disk).run(begun, listener, watcher))
     except (CredentialsUnusable, InUse) as error:
         raise StartError(str(error)) from error
 
@@ -67,9 +66,7 @@ class _Daemon:
         self._settings = settings
         self._disk = disk
 
-    async def run(
-        self, stores: Sequence[tuple[Store, Proved]], listener: socket.socket, watcher: Watcher | None
-    ) -> None:
+    async def run(self, begun: Sequence[Begun], listener: socket.socket, watcher: Watcher | None) -> None:
         loop = asyncio.get_running_loop()
         settings = self._settings
         draw = random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -77,8 +74,17 @@ class _Daemon:
         async with Gateway(settings.etcd, draw=draw, clock=loop.time) as gateway:
             doctor = Doctor(settings.etcd, loop.time)
             mirrors = [
-                Mirror(store, gateway, settings, clocks, draw, partial(doctor.trouble, store.keys), proved)
-                for store, proved in stores
+                Mirror(
+                    each.store,
+                    gateway,
+                    settings,
+                    clocks,
+                    draw,
+                    partial(doctor.trouble, each.store.keys),
+                    each.proved_at,
+                    each.read_took,
+                )
+                for each in begun
             ]
             reload = Reload(self._path, settings, gateway.rotation)
             expiry = Expiry(_certificates(settings, gateway), time.time)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, count
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ SPLIT_ABOVE = 2 * BLOCK_RECORDS
 MERGE_BELOW = BLOCK_RECORDS // 4
 """A block that grew or shrank past these is cut, or joined with a neighbour."""
 
+_serials = count()
 _NUMBERS = 4
 _numbers = attrgetter("create_revision", "mod_revision", "version", "lease")
 _STEP = BLOCK_RECORDS * _NUMBERS
@@ -41,11 +42,14 @@ Changes = Sequence[tuple[bytes, Record | None]]
 class Block:
     """Some neighbouring records; at least one. Never changed once made."""
 
-    __slots__ = ("__weakref__", "count", "first", "keys", "numbers", "size", "values")
+    __slots__ = ("__weakref__", "count", "first", "keys", "numbers", "serial", "size", "values")
 
     def __init__(
         self, keys: tuple[bytes, ...], values: tuple[bytes, ...], numbers: array[int], size: int
     ) -> None:
+        self.serial = next(_serials)
+        """Another one for each block that this process makes: what is the same in two states, without keeping
+        it."""
         self.first = keys[0] if keys else b""
         self.count = len(keys)
         self.keys = keys
@@ -142,6 +146,7 @@ class Packed(Block):
     __slots__ = ("_unpack",)
 
     def __init__(self, first: bytes, count: int, size: int, unpack: Callable[[], Columns]) -> None:
+        self.serial = next(_serials)
         # The columns stay unset until Python, which does not find one, asks `__getattr__`.
         self.first = first
         self.count = count

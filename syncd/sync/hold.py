@@ -42,6 +42,7 @@ class Hold:
         self._log = structlog.get_logger("syncd.sync").bind(range=keys.name)
         self._shrink: Shrink | None = None
         self._since = 0.0
+        self._pause = FIRST
         self._accepted = asyncio.Event()
 
     def status(self) -> Held | None:
@@ -59,10 +60,13 @@ class Hold:
         self._accepted.set()
         return True
 
-    async def wait(self, error: Shrunk, serving: int) -> None:
-        """Return when that may come, or when the keys are back; either way, the range is to be read."""
+    async def wait(self, error: Shrunk, serving: int, *, look_now: bool) -> None:
+        """Return when that may come, or as many keys are there again; either way, the range is to be read.
+
+        `look_now`: how many would be left is not known to the end yet.
+        """
         if self._shrink is None:
-            self._since = self._now()
+            self._since, self._pause = self._now(), FIRST
         self._shrink = error.shrink
         self._accepted.clear()
         self._log.warning(
@@ -74,21 +78,30 @@ class Hold:
             meaning="more keys would be gone than guard.max_shrink allows; the old state is served on",
             cure=f"if that is right: syncd accept {shlex.quote(self._keys.name)}; else mend etcd",
         )
-        pause = FIRST
-        while not self._accepted.is_set():
-            try:
-                self._shrink = await self._look(error.shrink.keys)
-            except SyncdError as trouble:
-                self._standing.failed(trouble)
-            else:
-                if self._guard.allows(self._shrink):
-                    return
-                self._standing.well()  # etcd answers, that is
-                self._standing.failed(Shrunk(self._shrink, error.max_shrink))
+        if look_now and await self._may_come(error):
+            return
+        while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._draw.uniform(pause / 2, pause)):
+                async with asyncio.timeout(self._draw.uniform(self._pause / 2, self._pause)):
                     await self._accepted.wait()
-            pause = min(2 * pause, MOST)
+                    return
+            self._pause = min(2 * self._pause, MOST)
+            if await self._may_come(error):
+                return
+
+    async def _may_come(self, error: Shrunk) -> bool:
+        try:
+            page = await self._gateway.count(self._keys)
+        except SyncdError as trouble:
+            self._standing.failed(trouble)
+            return False
+        self._standing.well()  # etcd answers, that is
+        shrink = Shrink(error.shrink.keys, page.count, page.header.revision)
+        if self._guard.allows(shrink):
+            return True
+        self._shrink = shrink
+        self._standing.failed(Shrunk(shrink, error.max_shrink))
+        return False
 
     def over(self) -> None:
         """The range was read; nothing is held any more."""
@@ -96,7 +109,3 @@ class Hold:
             self._shrink = None
             seconds = round(self._now() - self._since, 3)
             self._log.info("no longer held", accepted=self._accepted.is_set(), seconds=seconds)
-
-    async def _look(self, keys: int) -> Shrink:
-        page = await self._gateway.count(self._keys)
-        return Shrink(keys, page.count, page.header.revision)

@@ -54,8 +54,9 @@ class Clocks:
 class Mirror:
     """Keeps `store` what etcd holds in its range, and knows how well.
 
-    What the store has already is served, and was proved last at `proved_at` (None: not known). `trouble` is
-    told each error that keeps the store from being proved, and None when all is well again.
+    What the store has already is served, was proved last at `proved_at`, and to read it took `read_took`
+    seconds (None: not known). `trouble` is told each error that keeps the store from being proved, and None
+    when all is well again.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Mirror:
         draw: random.Random,
         trouble: Callable[[SyncdError | None], None] = lambda _: None,
         proved_at: float | None = None,
+        read_took: float | None = None,
     ) -> None:
         self.store = store
         self._keys = keys = store.keys
@@ -87,7 +89,7 @@ class Mirror:
         self._guard = Guard(config.guards.get(keys))
         self._guard.begin(store.count)
         self._hold = Hold(keys, gateway, self._guard, self._standing, clocks.now, draw)
-        self._read_took = store.count * KEY_SECONDS
+        self._read_took = store.count * KEY_SECONDS if read_took is None else read_took
         self._follower: Follower | None = None
         self._watching = False
         """Whether the last stream has not failed; one that is opened anew as planned is none the less."""
@@ -103,6 +105,11 @@ class Mirror:
         if self._warm:
             return "warm", age
         return "live" if self._watching and age is not None and age <= self._interval else "stale", age
+
+    @property
+    def read_took(self) -> float:
+        """Seconds of the last full read, or what it would take."""
+        return self._read_took
 
     def status(self) -> RangeStatus:
         """How the range is doing now."""
@@ -182,7 +189,7 @@ class Mirror:
                 self._doubtful = True
                 self._failed(error, plan)
                 if isinstance(error, Shrunk):
-                    await self._hold.wait(error, self.store.revision)
+                    await self._hold.wait(error, self.store.revision, look_now=self._opened)
                 else:
                     self._say(error, plan)
                     await (asyncio.sleep(plan.pause) if plan.in_turn else self._gateway.pause(plan.pause))
@@ -227,7 +234,9 @@ class Mirror:
             slices = Slices(self._clocks.now)
             rebuild = await full_read(self._gateway, self._keys, self._page_bytes, begin, progress, slices)
             standing.full_reads[reason] += 1
-            self._guard.check(self._clocks.now(), rebuild.count, rebuild.revision)
+            # Not how many there are now: others in the place of those that are gone are no comfort.
+            left = self.store.count - sum(event.deleted for event in rebuild.events)
+            self._guard.check(self._clocks.now(), left, rebuild.revision)
             changed = self.store.commit(rebuild)
         finally:
             standing.syncing = None
@@ -261,6 +270,9 @@ class Mirror:
             if store.count > COMPARE_FREELY:
                 await self._turn("compare")
             await same_state(self._gateway, store, Slices(self._clocks.now))
+            if self._guard.on:  # the stream would tell what went meanwhile one by one
+                page = await self._gateway.count(self._keys)
+                self._guard.check(self._clocks.now(), page.count, page.header.revision)
             self._turns.taken()
             self._doubtful = False
         # From the revision held, not from the one after it, though what is held comes once more then. A watch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import resource
 import shutil
@@ -15,8 +16,9 @@ from structlog.testing import capture_logs
 from syncd.cache import Keeper
 from syncd.cache import file as file_module
 from syncd.cache import keeper as keeper_module
+from syncd.cache.file import File
 from tests.cache.disks import disk
-from tests.cache.keeping import Stand
+from tests.cache.keeping import Stand, Thread
 from tests.cache.written import found, must_hold, small_files
 from tests.store.model import KEYS
 from tests.until import until
@@ -224,3 +226,51 @@ def files_no_larger_than(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_what_nobody_has_thought_of_is_told_and_tried_again(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of syncd's own, or a machine without threads, must not end what serves from memory."""
+
+    def fault(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with stand.kept() as keeper:
+        await until(lambda: keeper.status().commits == 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(File, "commit", fault)
+            stand.write({KEYS[0]: b"new"})
+            await until(lambda: keeper.status().error)
+        assert "can't start new thread" in (keeper.status().error or "")
+        await until(lambda: keeper.status().error is None)
+    must_hold(stand.copy, stand.store)
+
+
+async def test_a_disk_that_hangs_is_told(stand: Stand) -> None:
+    """Nothing has failed; but nothing is written any more, and the status must not say that all is well."""
+    async with stand.kept() as keeper:
+        await until(lambda: keeper.status().commits == 1)
+        stand.thread.hold()
+        stand.write({KEYS[0]: b"new"})
+        await until(lambda: stand.thread.waiting)
+        assert keeper.status().error is None
+        stand.time += 61
+        assert keeper.status().error == "the disk does not answer: it is written for 61 s"
+        stand.thread.release()
+        await until(lambda: keeper.status().commits == 2)
+        assert keeper.status().error is None
+
+
+async def test_the_first_proof_of_a_process_is_written_at_once(stand: Stand) -> None:
+    """One that dies every minute would otherwise never keep any."""
+    async with stand.kept():
+        pass
+    stand.age = 100.0
+    stand.thread = Thread()
+    async with stand.kept(kept=True) as keeper:
+        stand.time += 10
+        await asyncio.sleep(0.1)
+        assert keeper.status().commits == 0
+        stand.age = 2.0
+        await until(lambda: keeper.status().commits == 1)

@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from syncd.cache import reading
-from syncd.cache.errors import Damaged, NewerFormat, Unusable
+from syncd.cache.errors import CacheError, Damaged, NewerFormat, NotRead
 from syncd.cache.layout import FORMAT, FORMAT_KEY, HEAD_KEY, number, sealed
 from syncd.cache.reading import read
 from syncd.lockfile import holder
@@ -80,7 +80,7 @@ def test_one_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """As on a disk that answers no more; here, nobody writes into a pipe."""
     monkeypatch.setattr(reading, "PATIENCE", 0.1)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(Damaged, match="cannot be read in any reasonable time"):
+    with pytest.raises(NotRead, match="cannot be read in any reasonable time"):
         read(tmp_path / "pipe")
 
 
@@ -91,7 +91,7 @@ def test_no_process_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "fork", refused)
-    with pytest.raises(Unusable, match="nobody can look at it: Resource temporarily unavailable"):
+    with pytest.raises(NotRead, match="nobody can look at it: Resource temporarily unavailable"):
         read(path)
 
 
@@ -114,17 +114,51 @@ def test_where_nobody_learns_how_children_end(path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unheard of")])
-def test_what_nobody_has_thought_of(path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (MemoryError("none left"), NotRead, "nobody can look at it: none left"),
+        (RuntimeError("unheard of"), Damaged, "it is damaged: RuntimeError('unheard of')"),
+    ],
+)
+def test_what_nobody_has_thought_of(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[CacheError], said: str
+) -> None:
     """It happens to the child, and the parent is told in a word."""
 
     def check(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(reading._File, "check", check)
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(kind) as caught:
         read(path)
-    assert caught.value.message == f"it is damaged: {error!r}"
+    assert caught.value.message == said
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_that_is_killed_says_nothing_of_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """As by a machine that has no more memory: the file is as good as before."""
+    with monkeypatch.context() as patch:
+        patch.setattr(reading._File, "check", lambda *_: os.kill(os.getpid(), number))
+        with pytest.raises(NotRead, match=f"whoever was to look at it was ended by {number.name}"):
+            read(path)
+    assert read(path).head.count > 0
+
+
+def test_ctrl_c_is_for_the_parent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child goes on looking; nothing of what the parent has to clear up is done by it, too."""
+    check = reading._File.check
+
+    def interrupted(file: reading._File, blocks: int) -> None:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGINT)
+        check(file, blocks)
+
+    parent = os.getpid()
+    monkeypatch.setattr(reading._File, "check", interrupted)
+    assert read(path).head.count > 0
 
 
 def test_a_lock_goes_with_its_process_while_a_child_looks(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def _a_directory(at: Path) -> None:
         (lambda at: at.chmod(0o602), "cache.unwritable", r"others may write to it \(mode 0602\)"),
         (_linked, "cache.unwritable", "it is no file"),
         (_piped, "cache.unwritable", "it is no file"),
-        (_a_directory, "cache.unwritable", "it cannot be read: Is a directory"),
+        (_a_directory, "cache.unwritable", "it is no file"),
         pytest.param(
             lambda at: os.chown(at, NOBODY, -1),
             "cache.unwritable",

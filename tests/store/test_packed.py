@@ -145,3 +145,11 @@ def _hasty_threads() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def test_each_block_has_a_serial_number_of_its_own() -> None:
+    """A packed one, too, and without being unpacked for it."""
+    records = [Record(b"/a", b"1", 1, 1, 1)]
+    one, other = Block.of(records), Block.of(records)
+    packed = Packed(b"/a", 1, 3, lambda: pytest.fail("was unpacked"))
+    assert len({one.serial, other.serial, packed.serial}) == 3

@@ -151,6 +151,41 @@ async def test_a_reread_is_held(new_etcd: Etcd) -> None:
         assert range_.store.count == 0
 
 
+async def test_other_keys_are_no_comfort(new_etcd: Etcd) -> None:
+    """As many as before, but none of those that were: a read finds that, and it is held on."""
+    new_etcd.txn_put([(key, "x") for key in KEYS])
+    async with Proxy(new_etcd.port) as proxy, mirrored(proxy.url, guard=HALF) as range_:
+        await range_.until_live()
+        proxy.refuse()
+        new_etcd.delete_prefix("/a/")
+        new_etcd.txn_put([(f"{key}-other", "x") for key in KEYS])
+        new_etcd.compact(new_etcd.revision())
+        proxy.let_through()
+        await range_.until(lambda: is_held(range_))
+        await range_.until(lambda: range_.full_reads["compacted"] == 2)  # after a pause, it is read once more
+        held = range_.mirror.status().held
+        assert held
+        assert (held.keys, held.would_be) == (10, 0)
+        assert range_.store.count == 10
+        range_.mirror.accept()
+        await range_.agrees_with(new_etcd)
+        await range_.until(lambda: not is_held(range_))
+
+
+async def test_what_went_while_etcd_was_out_of_sight_is_not_followed(new_etcd: Etcd) -> None:
+    """Not the half of it that would be allowed, either, as by the stream, one delete after the other."""
+    new_etcd.txn_put([(key, "x") for key in KEYS])
+    async with Proxy(new_etcd.port) as proxy, mirrored(proxy.url, guard=HALF) as range_:
+        await range_.until_live()
+        proxy.refuse()
+        for key in KEYS:
+            new_etcd.delete(key)
+        proxy.let_through()
+        await range_.until(lambda: is_held(range_))
+        assert range_.store.count == 10
+        assert not range_.recorder.batches
+
+
 async def test_a_wiped_etcd_is_held(range_: Mirrored, new_etcd: Etcd) -> None:
     """The old epoch is served on; accepted, it is a new one."""
     epoch = range_.store.epoch
