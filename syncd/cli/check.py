@@ -1,6 +1,7 @@
 """`syncd check`: the whole way to etcd, step by step, with what is wrong and how to mend it.
 
-It needs no daemon, and does not disturb one.
+It needs no daemon, and does not disturb one: one that serves is asked for its status, as it alone knows
+what its guards hold back.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +21,19 @@ import msgspec
 import structlog
 
 from syncd.cli import exits
+from syncd.cli.figures import duration, number
 from syncd.cli.findings import SYMBOLS, WORDS, lines, summary
 from syncd.cli.order import in_order
 from syncd.cli.terminal import Output, visible
+from syncd.client import Client, ClientError
 from syncd.config import Config, ConfigError, Mistake, load
-from syncd.config.files import user_name
+from syncd.config.files import in_shell, user_name
 from syncd.diagnosis.catalogue import found
 from syncd.diagnosis.check import check
 from syncd.findings import Finding
+
+PATIENCE = 1.0
+"""Seconds for a daemon to tell its status."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def look(file: Path) -> Report:
         mistakes = [_mistake(file, mistake) for mistake in error.mistakes]
         return Report(file, mistakes, time.monotonic() - began, usable=False)
     with _spinner() as progress:
-        findings = [_read(file, config), *asyncio.run(check(config, progress))]
+        findings = [_read(file, config), *asyncio.run(check(config, progress)), *_held(config)]
     return Report(file, in_order(findings, config), time.monotonic() - began)
 
 
@@ -89,6 +96,25 @@ def _read(file: Path, config: Config) -> Finding:
         f"read as user {user_name()}: another one's permissions may differ"
     )
     return found("config.ok", str(file), seen)
+
+
+def _held(config: Config) -> Iterator[Finding]:
+    """What a daemon holds back that serves on the configured socket."""
+    try:
+        with Client(str(config.serve.socket), timeout=PATIENCE) as client:
+            ranges = client.status().ranges
+    except ClientError:
+        return  # what is wrong with the socket was looked at; and this user may not be allowed to ask
+    for one in ranges:
+        if one.held is not None:
+            since, before, left = duration(one.held.seconds), number(one.held.keys), number(one.held.would_be)
+            yield found(
+                "range.held",
+                one.range or "(all keys)",
+                f"for {since}, since of {before} keys only {left} would be left",
+                "see what has happened to etcd; if that is right, let it through:\n"
+                f"  syncd accept --socket {in_shell(config.serve.socket)} {shlex.quote(one.range)}",
+            )
 
 
 def _mistake(file: Path, mistake: Mistake) -> Finding:

@@ -135,6 +135,7 @@ CATALOGUE: dict[str, Entry] = {
     "range.ok": Entry("ok"),
     "range.empty": Entry("note", "nothing is there; is that the right prefix?"),
     "range.failed": Entry("error", "it cannot be read"),
+    "range.held": Entry("warning", "its guard keeps what would be gone: readers are served the state before"),
     "watch.ok": Entry("ok"),
     "watch.failed": Entry("error", "it cannot be watched"),
     # This host

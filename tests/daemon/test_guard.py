@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.cli.command import syncd
@@ -33,6 +34,11 @@ def test_a_disaster_is_held_until_somebody_accepts_it(new_etcd: Etcd, tmp_path: 
             assert daemon.ask("/v1/value?key=/a/1").body == b"x"
         said = syncd("status", socket=daemon.socket).stdout.decode()
         assert "of 10 keys only 0 would be left; if that is right: syncd accept /a/" in said
+        checked = json.loads(syncd("check", "-c", str(daemon.config), "--json").stdout)
+        [held] = [one for one in checked["findings"] if one["code"] == "range.held"]
+        assert (held["level"], held["subject"]) == ("warning", "/a/")
+        assert held["seen"].endswith("since of 10 keys only 0 would be left")
+        assert held["cure"].endswith(f"\n  syncd accept --socket {daemon.socket} /a/")
         wrong = syncd("accept", "/b/", socket=daemon.socket)
         assert wrong.returncode == 1
         assert b"no range is called '/b/'" in wrong.stderr
