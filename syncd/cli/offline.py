@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncd.cache import CacheError, Unusable, age_of, copies
-from syncd.cache.errors import Damaged, NewerFormat
+from syncd.cache.errors import Damaged, NewerFormat, NotRead
 from syncd.cache.layout import Head
 from syncd.cache.reading import read
 from syncd.cli import exits
@@ -35,6 +35,7 @@ start, and then seldom."""
 _HINTS: dict[type[CacheError], str] = {
     Unusable: "read it as the user that the daemon runs as, or as root",
     Damaged: "none of it can be trusted; the daemon reads etcd anew, and other hosts have copies",
+    NotRead: "read it as the user that the daemon runs as, or as root; or try again",
     NewerFormat: "read it with the syncd that wrote it",
     CacheError: "try again",
 }
