@@ -36,15 +36,16 @@ def rows(etcd: Etcd, scale: Scale, prefix: str, other: str) -> Iterator[Row]:
         disk = [cached.disk()]
         with daemon(etcd, other) as bare:
             bare.read_seconds(other)
-            ours, theirs = [], []
             draw = random.Random(1)
-            for repetition in range(scale.repetitions):
-                out.print(f"  {repetition + 1} of {scale.repetitions}")
-                theirs.append(_cpu_per_event(etcd, scale, bare, other, draw))
-                ours.append(_cpu_per_event(etcd, scale, cached, prefix, draw))
-                disk.append(cached.disk())
-            what = f"processor time per event, {TXN_OPS} a transaction, with a copy / without"
-            yield compared(what, 1.25, ours, theirs, "µs")
+            for ops, events in ((1, scale.events // 8), (TXN_OPS, scale.events)):
+                ours, theirs = [], []
+                for repetition in range(scale.repetitions):
+                    out.print(f"  {ops} a transaction, {repetition + 1} of {scale.repetitions}")
+                    theirs.append(_cpu_per_event(etcd, scale, bare, other, draw, events, ops))
+                    ours.append(_cpu_per_event(etcd, scale, cached, prefix, draw, events, ops))
+                    disk.append(cached.disk())
+                what = f"processor time per event, {ops} a transaction, with a copy / without"
+                yield compared(what, 1.25, ours, theirs, "µs")
             yield _disk(scale, prefix, disk)
             yield _memory(scale, cached, bare)
             yield _latency(etcd, scale, (cached, prefix), (bare, other))
@@ -66,14 +67,16 @@ def _first_copy(cached: Daemon, scale: Scale, prefix: str) -> Iterator[Row]:
     )
 
 
-def _cpu_per_event(etcd: Etcd, scale: Scale, running: Daemon, prefix: str, draw: random.Random) -> float:
+def _cpu_per_event(
+    etcd: Etcd, scale: Scale, running: Daemon, prefix: str, draw: random.Random, events: int, ops: int
+) -> float:
     """Microseconds, with all that is done later because of it."""
     running.wait_until_idle()
     before = running.cpu()
-    revision = etcd.txn_put(overwrites(prefix, scale.many, scale.events, draw))
+    revision = etcd.txn_put(overwrites(prefix, scale.many, events, draw), ops)
     running.wait_until(prefix, lambda status: bool(status["revision"] >= revision))
     running.wait_until_idle()
-    return 1e6 * (running.cpu() - before) / scale.events
+    return 1e6 * (running.cpu() - before) / events
 
 
 def _disk(scale: Scale, prefix: str, sizes: list[int]) -> Row:
