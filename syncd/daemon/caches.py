@@ -52,7 +52,7 @@ def caches(settings: Config) -> Iterator[Caches]:
                 code=trouble.code,
                 error=str(trouble),
                 meaning=f"nothing is kept on disk by this process; the next one {start}",
-                cure="see `syncd check`, then restart the daemon; or set cache.directory, or null",
+                cure="see `syncd check`, then restart the daemon; or set another cache.directory, or null",
             )
         yield Caches(settings, directory, trouble)
 

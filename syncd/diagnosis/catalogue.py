@@ -148,6 +148,7 @@ CATALOGUE: dict[str, Entry] = {
     "cache.in_use": Entry("ok"),
     "cache.off": Entry("note", "a restart reads everything anew, and serves nothing while etcd is down"),
     "cache.unwritable": Entry("warning", "the daemon could keep no copy on disk there"),
+    "cache.not_read": Entry("warning", "a copy could not be read just now; it stays for the next start"),
     "cache.full": Entry("warning", "the disk has no room for a copy"),
     "cache.damaged": Entry(
         "warning",
