@@ -56,10 +56,10 @@ DRAFT = ".new"
 
 SWEEP_EVENTS, SWEEP_EVENTS_A_BLOCK = 10_000, 5
 SWEEP_BYTES, SWEEP_SHARE = 8 << 20, 4
-"""A journal is swept when it has so many events, or five for each block; or so many bytes, or a quarter of the
-range's. Seldom, as every block that has changed is written then: with 500,000 keys of 200 bytes that change
-in turn, a sweep each 10,000 events cost twice as much. But the next start replays it, and the file holds it.
-The first figure of each is also how much is kept as history."""
+"""A journal is swept when it has so many events, or five for each block; or so many bytes, or a quarter of
+the range's. Seldom, as every block that has changed is written then: with 500,000 keys of 200 bytes that
+change in turn, a sweep each 10,000 events cost twice as much. But the next start replays it, and the file
+holds it. The first figure of each is also how much is kept as history."""
 
 HASTE = 4
 """How much quicker than the journal grows it is swept: meanwhile it is longer than that."""
