@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from syncd.cache.regions import Region
 from syncd.store import Block
 
-PIECE = 4 << 20
+PIECE = 2 << 20
 """Bytes of blocks in one transaction: LMDB holds them in memory till its end, and the file needs as much room
 beside what they replace."""
 
