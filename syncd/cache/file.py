@@ -54,9 +54,9 @@ from syncd.store import Block
 DRAFT = ".new"
 """What the name of a file ends with that is being made."""
 
-SWEEP_EVENTS, SWEEP_EVENTS_A_BLOCK = 10_000, 5
+SWEEP_EVENTS, SWEEP_EVENTS_A_BLOCK = 10_000, 4
 SWEEP_BYTES, SWEEP_SHARE = 8 << 20, 4
-"""A journal is swept when it has so many events, or five for each block; or so many bytes, or a quarter of
+"""A journal is swept when it has so many events, or four for each block; or so many bytes, or a quarter of
 the range's. Seldom, as every block that has changed is written then: with 500,000 keys of 200 bytes that
 change in turn, a sweep each 10,000 events cost twice as much. But the next start replays it, and the file
 holds it. The first figure of each is also how much is kept as history."""
