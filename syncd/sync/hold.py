@@ -52,6 +52,11 @@ class Hold:
         shrink, seconds = self._shrink, round(self._now() - self._since, 3)
         return Held(shrink.keys, shrink.would_be, shrink.revision, seconds)
 
+    @property
+    def accepted(self) -> bool:
+        """Whether somebody has said that what is held may come, and it has not come yet."""
+        return self._shrink is not None and self._accepted.is_set()
+
     def accept(self) -> bool:
         """Let through what the status tells, and no more; whether there was anything."""
         if self._shrink is None:

@@ -234,8 +234,9 @@ class Mirror:
             slices = Slices(self._clocks.now)
             rebuild = await full_read(self._gateway, self._keys, self._page_bytes, begin, progress, slices)
             standing.full_reads[reason] += 1
-            # Not how many there are now: others in the place of those that are gone are no comfort.
-            left = self.store.count - sum(event.deleted for event in rebuild.events)
+            # Others in the place of those that are gone are no comfort, but what was accepted is a number.
+            gone = sum(event.deleted for event in rebuild.events)
+            left = rebuild.count if self._hold.accepted else self.store.count - gone
             self._guard.check(self._clocks.now(), left, rebuild.revision)
             changed = self.store.commit(rebuild)
         finally:
