@@ -83,10 +83,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     proof: Proof | None
     blocks: Sequence[Block]
     """All, as of `revision`."""
+    size: int
+    """Bytes of their keys and values."""
     batches: Sequence[Batch]
     """What is not in the file yet; for a new one, all after `oldest_revision`."""
     oldest_revision: int = 0
-    read_took: float | None = None
+    read_took: float = 0.0
 
 
 _Transaction: TypeAlias = "lmdb.Transaction[bytes]"
@@ -157,13 +159,13 @@ class File:
             self._append(txn, entries)
             self._conclude(txn, change)
         most_events = max(SWEEP_EVENTS, SWEEP_EVENTS_A_BLOCK * len(change.blocks))
-        most_bytes = max(SWEEP_BYTES, (held := size_of(change.blocks)) // SWEEP_SHARE)
+        most_bytes = max(SWEEP_BYTES, change.size // SWEEP_SHARE)
         if self._sweep is None and (self._journal.events > most_events or self._journal.bytes > most_bytes):
             begun = [*regions(self._blocks, change.blocks)]
             self._sweep = Sweep(change.blocks, change.revision, begun[::-1])
             self._journal.count_anew()
         events = sum(entry.events for entry in entries)
-        left = HASTE * max(events / most_events, size / most_bytes) * held
+        left = HASTE * max(events / most_events, size / most_bytes) * change.size
         while self._sweep:
             piece = self._sweep.piece()
             written = sum(size_of(new) for _, new in piece)

@@ -74,7 +74,7 @@ class Keeper:
         clock: Callable[[], float],
         *,
         kept: bool,
-        read_took: Callable[[], float | None] = lambda: None,
+        read_took: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._store = store
         self._files = files
@@ -234,6 +234,7 @@ class Keeper:
             proof=proof_of(self._age()),
             read_took=self._read_took(),
             blocks=store.view().blocks,
+            size=store.size,
             batches=batches,
             oldest_revision=oldest_revision,
         )
@@ -247,20 +248,22 @@ class Keeper:
 
     def _write(self, change: Change, *, anew: bool) -> tuple[int, bool]:
         """Runs in the thread, as all that touches the file; bytes on disk, and whether fewer would do."""
-        file, blocks = self._file, sum(block.size for block in change.blocks)
+        file = self._file
         try:
             if file and not anew:
                 file.commit(change)
             else:
                 self._files.drop_drafts()
                 journal = sum(cost(event) for batch in change.batches for event in batch.events)
-                self._files.must_have_room(blocks + journal)
+                self._files.must_have_room(change.size + journal)
                 if file:
                     file.close()
                 self._file = file = File(self._files.next(), self._store.keys, change)
                 self._files.replaced_by(file.path)
             # Where there is no room for two, a wasteful one is better than none.
-            wasteful = not file.sweeping and file.wasteful and self._files.have_room(blocks + SWEEP_BYTES)
+            wasteful = (
+                not file.sweeping and file.wasteful and self._files.have_room(change.size + SWEEP_BYTES)
+            )
             return self._files.size(), wasteful
         except BaseException:
             if file:

@@ -15,7 +15,6 @@ old page in the place of a new one, which LMDB itself would take for good.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 from functools import partial
 from struct import Struct
 
@@ -74,8 +73,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     digest: int
     """The XOR of the digests of all blocks and the journal."""
     proof: Proof | None
-    read_took: float | None = None
-    """Seconds of the last full read, None when that is not known."""
+    read_took: float = 0.0
+    """Seconds of the last full read."""
 
 
 class _Columns(msgspec.Struct, frozen=True, array_like=True):
@@ -163,11 +162,3 @@ def encode_head(head: Head) -> bytes:
 def decode_head(entry: memoryview) -> Head:
     """The head; ValueError when it is none."""
     return _decode_head(opened(_HEAD_SEED, entry))
-
-
-def xor(digests: Iterable[int]) -> int:
-    """The sum of digests; what is added twice is gone again."""
-    total = 0
-    for digest in digests:
-        total ^= digest
-    return total

@@ -24,12 +24,12 @@ log = structlog.get_logger("syncd.cache")
 
 
 class Begun(NamedTuple):
-    """What a mirror begins with; the rest is None when it is not known."""
+    """What a mirror begins with."""
 
     store: Store
     proved_at: float | None = None
-    """Seconds of `boot_time`."""
-    read_took: float | None = None
+    """Seconds of `boot_time`, None when that is not known."""
+    read_took: float = 0.0
     """Seconds."""
 
 

@@ -36,9 +36,6 @@ from syncd.sync.turns import Turns
 COMPARE_FREELY = 10_000
 """Keys that etcd looks at within 10 ms; above, daemons take turns at having their state compared."""
 
-KEY_SECONDS = 6e-6
-"""What each key of a full read takes, for as long as none was timed (README, How fast)."""
-
 PROGRESS_LOG_PAUSE = 5.0
 """Seconds between two lines in the log about a full read under way."""
 
@@ -54,8 +51,8 @@ class Clocks:
 class Mirror:
     """Keeps `store` what etcd holds in its range, and knows how well.
 
-    What the store has already is served, was proved last at `proved_at`, and to read it took `read_took`
-    seconds (None: not known). `trouble` is told each error that keeps the store from being proved, and None
+    What the store has already is served, was proved last at `proved_at` (None: not known), and to read it
+    took `read_took` seconds. `trouble` is told each error that keeps the store from being proved, and None
     when all is well again.
     """
 
@@ -68,7 +65,7 @@ class Mirror:
         draw: random.Random,
         trouble: Callable[[SyncdError | None], None] = lambda _: None,
         proved_at: float | None = None,
-        read_took: float | None = None,
+        read_took: float = 0.0,
     ) -> None:
         self.store = store
         self._keys = keys = store.keys
@@ -89,7 +86,7 @@ class Mirror:
         self._guard = Guard(config.guards.get(keys))
         self._guard.begin(store.count)
         self._hold = Hold(keys, gateway, self._guard, self._standing, clocks.now, draw)
-        self._read_took = store.count * KEY_SECONDS if read_took is None else read_took
+        self._read_took = read_took
         self._follower: Follower | None = None
         self._watching = False
         """Whether the last stream has not failed; one that is opened anew as planned is none the less."""
@@ -108,7 +105,7 @@ class Mirror:
 
     @property
     def read_took(self) -> float:
-        """Seconds of the last full read, or what it would take."""
+        """Seconds of the last full read."""
         return self._read_took
 
     def status(self) -> RangeStatus:

@@ -36,6 +36,7 @@ def change_of(
         count=store.count,
         proof=proof,
         blocks=store.view().blocks,
+        size=store.size,
         batches=batches,
         oldest_revision=oldest_revision,
     )

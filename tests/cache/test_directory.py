@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,10 @@ from syncd.cache.errors import Full
 from syncd.keyrange import TO_THE_END, KeyRange, prefix_range
 from tests.cache.copies import assert_as_it_was, empty_store, loaded, saved
 from tests.cache.disks import disk
+from tests.diagnosis.host import NOBODY, as_nobody
 from tests.store.model import EVERYTHING
 
-NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: other users' files (needs root)")
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """As a user without rights."""
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def mode(path: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import resource
 import shutil
@@ -262,15 +261,27 @@ async def test_a_disk_that_hangs_is_told(stand: Stand) -> None:
         assert keeper.status().error is None
 
 
-async def test_the_first_proof_of_a_process_is_written_at_once(stand: Stand) -> None:
+async def test_the_first_proof_of_a_process_is_written_at_once(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that dies every minute would otherwise never keep any."""
+    looks = list[None]()
+    behind = Keeper._behind
+
+    def looked(keeper: Keeper) -> bool:
+        looks.append(None)
+        return behind(keeper)
+
+    monkeypatch.setattr(keeper_module, "FIRST_PROOF", 0.01)
+    monkeypatch.setattr(Keeper, "_behind", looked)
     async with stand.kept():
         pass
     stand.age = 100.0
     stand.thread = Thread()
     async with stand.kept(kept=True) as keeper:
         stand.time += 10
-        await asyncio.sleep(0.1)
+        seen = len(looks)
+        await until(lambda: len(looks) > seen + 3)
         assert keeper.status().commits == 0
         stand.age = 2.0
         await until(lambda: keeper.status().commits == 1)

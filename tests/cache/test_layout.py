@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -24,7 +26,6 @@ from syncd.cache.layout import (
     opened,
     seal_block,
     sealed,
-    xor,
 )
 from syncd.keyrange import KeyRange
 from syncd.records import Batch, Event, Record
@@ -74,6 +75,11 @@ def encode_block(block: Block) -> bytes:
     assert seal_block(7, block, buffer) == digest_of(buffer)
     assert buffer == sealed(7, bytes(buffer[8:]))
     return bytes(buffer[8:])
+
+
+def xor(digests: Iterable[int]) -> int:
+    """The sum of digests, as a head has it."""
+    return reduce(operator.xor, digests, 0)
 
 
 BLOCK = encode_block(Block.of([Record(b"/a", b"one", 1, 2, 3, 4), Record(b"/b", bytes(40), 5, 6, 7)]))

@@ -21,6 +21,7 @@ from syncd.cache.layout import Proof
 from syncd.cache.reading import Saved, read
 from syncd.records import Batch
 from syncd.store import Cursor, Store
+from tests.cache import copies
 from tests.store.model import UNBOUNDED, contents
 
 PROOF = Proof(1_700_000_000.0, "boot", 5.0)
@@ -34,17 +35,7 @@ def change_of(store: Store, cursor: Cursor | None = None) -> Change:
             batches += cursor.read(UNBOUNDED)
     else:
         batches, oldest_revision = store.history.tail(file_module.SWEEP_EVENTS, file_module.SWEEP_BYTES)
-    return Change(
-        epoch=store.epoch,
-        revision=store.revision,
-        changed_revision=store.changed_revision,
-        changed_keys=store.changed_keys,
-        count=store.count,
-        proof=PROOF,
-        blocks=store.view().blocks,
-        batches=batches,
-        oldest_revision=oldest_revision,
-    )
+    return copies.change_of(store, batches, oldest_revision, PROOF)
 
 
 def found(path: Path) -> tuple[Store, Saved]:
