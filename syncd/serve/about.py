@@ -13,10 +13,11 @@ from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, must_be_ready
 from syncd.serve.params import Params
 from syncd.serve.source import Source
+from syncd.status import EtcdStatus
 
 
 async def status(request: web.Request) -> web.Response:
-    """Everything that is known, as JSON."""
+    """Everything that is known and may be seen, as JSON; of etcd only for those who may see all ranges."""
     Params(request.rel_url.raw_query_string, ())
     context = Context.of(request)
     answer = {
@@ -24,8 +25,8 @@ async def status(request: web.Request) -> web.Response:
         "uptime_seconds": round(context.clock() - context.started, 3),
         "pid": os.getpid(),
         "readers": context.readers,
-        "etcd": msgspec.to_builtins(context.etcd()),
-        "ranges": [_range(context, source) for source in context.sources],
+        "etcd": msgspec.to_builtins(context.etcd() if context.sees_all(request) else EtcdStatus(())),
+        "ranges": [_range(context, source) for source in context.visible(request)],
     }
     return web.Response(
         body=orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), content_type="application/json"
@@ -39,9 +40,12 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Every range has something to serve."""
+    """Every range that may be seen has something to serve."""
     context = Context.of(request)
-    for source in context.sources:
+    visible = context.visible(request)
+    if not visible:
+        raise ApiError("forbidden", "serve.access does not let you see any range")
+    for source in visible:
         must_be_ready(context, source)
     return web.Response(text="ready\n")
 
@@ -51,7 +55,7 @@ async def metrics(request: web.Request) -> web.Response:
     # Not at the top: a start should not wait for prometheus_client, which takes as long as 50,000 keys do.
     from syncd.serve.metrics import exposition  # noqa: PLC0415
 
-    body, content_type = exposition(Context.of(request))
+    body, content_type = exposition(request)
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-from struct import Struct
 
 import orjson
 import structlog
@@ -13,9 +11,7 @@ from aiohttp import web
 from syncd.serve.context import SOURCE, Context
 from syncd.serve.errors import ApiError
 from syncd.serve.params import Params
-
-_UCRED = Struct("iII")
-"""pid, uid and gid of the process that connected, as unix(7) has them."""
+from syncd.serve.peer import peer_of
 
 log = structlog.get_logger("syncd.serve")
 
@@ -25,21 +21,12 @@ async def accept(request: web.Request) -> web.Response:
     name = Params(request.rel_url.raw_query_string, ("range",)).text("range")
     if name is None:
         raise ApiError("bad_request", "expected range=, the name of a range as in /v1/status")
-    pid, uid = _peer(request)
-    if uid not in {0, os.geteuid()}:
+    peer = peer_of(request.transport)
+    if not peer.runs_the_daemon:
         also = f" and the daemon's own user (uid {os.geteuid()})" if os.geteuid() else ""
         raise ApiError("forbidden", f"only root{also} may accept that")
     request[SOURCE] = source = Context.of(request).sources.named(name)
     accepted = source.accept()
-    log.info("accept", range=name, held=accepted, pid=pid, uid=uid)
+    log.info("accept", range=name, held=accepted, pid=peer.pid, uid=peer.uid)
     body = orjson.dumps({"range": name, "accepted": accepted}, option=orjson.OPT_APPEND_NEWLINE)
     return web.Response(body=body, content_type="application/json")
-
-
-def _peer(request: web.Request) -> tuple[int, int]:
-    """The pid and uid of whoever asks."""
-    if request.transport is None:
-        raise ConnectionResetError("whoever asked is gone")
-    connection: socket.socket = request.transport.get_extra_info("socket")
-    pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return pid, uid

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
 from syncd.keyrange import KeyRange
+from syncd.serve.access import EVERYTHING, Access, Rights
 from syncd.serve.encode import BatchLines, BlockLines
+from syncd.serve.errors import ApiError
+from syncd.serve.peer import peer_of
 from syncd.serve.source import Source, Sources
 from syncd.status import CacheStatus, EtcdStatus
 
@@ -25,12 +29,16 @@ class Context:
     started: float
     caches: Callable[[], Mapping[KeyRange, CacheStatus]] = dict
     """The copies on disk of those ranges that have one."""
+    access: Access = field(default_factory=Access)
+    """Who may read which keys."""
     block_lines: BlockLines = field(default_factory=BlockLines)
     batch_lines: BatchLines = field(default_factory=BatchLines)
     readers: int = 0
     """Watches that are open."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the daemon stops: streams end themselves properly."""
+    _rights: WeakKeyDictionary[asyncio.BaseTransport, Rights] = field(default_factory=WeakKeyDictionary)
+    """Of the open connections: who is at the other end does not change."""
 
     @staticmethod
     def of(request: web.Request) -> Context:
@@ -38,10 +46,38 @@ class Context:
         return request.app[CONTEXT]
 
     def source(self, request: web.Request, keys: KeyRange) -> Source:
-        """The range that covers `keys`, remembered for the headers of whatever the answer will be."""
+        """The range that covers `keys`, remembered for the headers of whatever the answer will be.
+
+        Every way to read goes through here. ApiError forbidden, which tells nothing of what is there, or
+        not_mirrored.
+        """
+        if not self.rights(request).allow(keys):
+            raise ApiError("forbidden", f"serve.access does not let you read all of {keys.name!r}")
         source = self.sources.covering(keys)
         request[SOURCE] = source
         return source
+
+    def visible(self, request: web.Request) -> list[Source]:
+        """The ranges all of whose keys may be read by whoever asks."""
+        rights = self.rights(request)
+        return [source for source in self.sources if rights.allow(source.store.keys)]
+
+    def sees_all(self, request: web.Request) -> bool:
+        """Whether whoever asks may read all that is mirrored, and so may be told of etcd, too."""
+        rights = self.rights(request)
+        return all(rights.allow(source.store.keys) for source in self.sources)
+
+    def rights(self, request: web.Request) -> Rights:
+        """What may be read by whoever asks."""
+        if self.access.unlimited:
+            return EVERYTHING
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("whoever asked is gone")
+        rights = self._rights.get(transport)
+        if rights is None:
+            rights = self._rights[transport] = self.access.rights(peer_of(transport))
+        return rights
 
 
 CONTEXT = web.AppKey("context", Context)

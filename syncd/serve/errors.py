@@ -21,16 +21,24 @@ STATUS = {
 
 
 class ApiError(SyncdError):
-    """`code` is one of STATUS; `extra` are further members of the error object, such as oldest_revision."""
+    """`code` is one of STATUS; `extra` are further members of the error object, such as oldest_revision.
 
-    def __init__(self, code: str, message: str, **extra: int) -> None:
+    `detail` goes on where the message ends, for those alone who may read all that is mirrored: it tells of
+    etcd, or of keys that were not asked for.
+    """
+
+    def __init__(self, code: str, message: str, detail: str = "", **extra: int) -> None:
         # A path may hold bytes that are not UTF-8, as surrogates, which JSON cannot.
-        message = message.encode("utf-8", "backslashreplace").decode()
+        message, detail = (text.encode("utf-8", "backslashreplace").decode() for text in (message, detail))
         super().__init__(message)
         self.code = code
         self.status = STATUS[code]
-        self._error = {"code": code, "message": message, **extra}
+        self.message = message
+        self.detail = detail
+        self._extra = extra
 
-    def body(self) -> bytes:
+    def body(self, *, detailed: bool = False) -> bytes:
         """The answer's JSON, with a newline: people read it in terminals."""
-        return orjson.dumps({"error": self._error}, option=orjson.OPT_APPEND_NEWLINE)
+        message = self.message + self.detail if detailed else self.message
+        error = {"code": self.code, "message": message, **self._extra}
+        return orjson.dumps({"error": error}, option=orjson.OPT_APPEND_NEWLINE)

@@ -32,8 +32,8 @@ async def require(context: Context, source: Source, params: Params, least: int =
         if unknown or least > source.store.revision:  # it may have come in that very moment
             raise ApiError(
                 "too_stale",
-                f"revision {'of etcd' if unknown else least} was not reached within {wait:g} s; "
-                f"{source.store.keys.name!r} is at {source.store.revision}",
+                f"revision {'of etcd' if unknown else least} was not reached within {wait:g} s",
+                f"; {source.store.keys.name!r} is at {source.store.revision}",
             ) from error
     must_be_ready(context, source)
     if max_age_ms is not None:
@@ -63,7 +63,7 @@ def must_be_ready(context: Context, source: Source) -> None:
         reason = f"{reason}; {found.code}, {found.subject}"
         if found.cure:
             reason = f"{reason}; cure: {_one_line(found.cure)}"
-    raise ApiError("not_ready", f"nothing of {status.range!r} was read yet: {reason}")
+    raise ApiError("not_ready", "nothing was read yet", f" of {status.range!r}: {reason}")
 
 
 def headers(source: Source) -> dict[str, str]:
@@ -96,7 +96,7 @@ async def _etcd_revision(source: Source) -> int:
     try:
         return await source.etcd_revision()
     except SyncdError as error:
-        raise ApiError("too_stale", f"linearizable: etcd did not tell its revision: {error}") from error
+        raise ApiError("too_stale", "linearizable: etcd did not tell its revision", f": {error}") from error
 
 
 async def _reach(source: Source, revision: int) -> None:

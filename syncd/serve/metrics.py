@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from syncd.keyrange import KeyRange
 from syncd.serve.context import Context
-from syncd.status import READ_REASONS, RECONNECT_REASONS, STATES
+from syncd.serve.source import Source
+from syncd.status import READ_REASONS, RECONNECT_REASONS, STATES, CacheStatus, CertificateStatus
 
 
-def exposition(context: Context) -> tuple[bytes, str]:
-    """The metrics in Prometheus' text format, and its content type."""
+def exposition(request: web.Request) -> tuple[bytes, str]:
+    """What whoever asks may see, in Prometheus' text format, and its content type."""
+    context = Context.of(request)
+    visible = context.visible(request)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Ranges(context))
-    registry.register(_Caches(context))
-    registry.register(_Certificates(context))
+    registry.register(_Ranges(visible, context.readers))
+    registry.register(_Caches(visible, context.caches()))
+    if context.sees_all(request):
+        registry.register(_Certificates(context.etcd().certificates))
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_PLAIN_1_0_0
 
 
 class _Ranges(Collector):
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, sources: Sequence[Source], readers: int) -> None:
+        self._sources = sources
+        self._readers = readers
 
     def collect(self) -> Iterator[Metric]:
         def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
@@ -47,7 +54,7 @@ class _Ranges(Collector):
         events = counter("events_applied", "Events taken over from etcd")
         reads = counter("full_reads", "Times that the whole range was read, and why", "reason")
         reconnects = counter("watch_reconnects", "Times that the watch was opened anew, and why", "reason")
-        for source in self._context.sources:
+        for source in self._sources:
             status = source.status()
             name = status.range
             for each in STATES:
@@ -66,12 +73,12 @@ class _Ranges(Collector):
             for reason in RECONNECT_REASONS:
                 reconnects.add_metric([name, reason], status.counters.watch_reconnects.get(reason, 0))
         yield from (state, held, revision, age, lag, keys, size, events, reads, reconnects)
-        yield GaugeMetricFamily("syncd_readers", "Local watches that are open", value=self._context.readers)
+        yield GaugeMetricFamily("syncd_readers", "Local watches that are open", value=self._readers)
 
 
 class _Caches(Collector):
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, sources: Sequence[Source], caches: Mapping[KeyRange, CacheStatus]) -> None:
+        self._caches = {keys: caches[keys] for source in sources if (keys := source.store.keys) in caches}
 
     def collect(self) -> Iterator[Metric]:
         works = GaugeMetricFamily(
@@ -87,7 +94,7 @@ class _Caches(Collector):
             "syncd_cache_commits", "Times that the copy was written", labels=["range"]
         )
         failures = CounterMetricFamily("syncd_cache_failures", "Times that it could not be", labels=["range"])
-        for keys, status in self._context.caches().items():
+        for keys, status in self._caches.items():
             works.add_metric([keys.name], float(status.error is None))
             revision.add_metric([keys.name], status.revision)
             size.add_metric([keys.name], status.bytes)
@@ -97,12 +104,12 @@ class _Caches(Collector):
 
 
 class _Certificates(Collector):
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, certificates: Iterable[CertificateStatus]) -> None:
+        self._certificates = certificates
 
     def collect(self) -> Iterator[Metric]:
         ends: dict[tuple[str, ...], float] = {}
-        for each in self._context.etcd().certificates:
+        for each in self._certificates:
             labels = each.role, each.source, each.subject
             end = datetime.fromisoformat(each.not_after).timestamp()
             # A file may hold a CA's old certificate beside the new one, both with the CA's name.

@@ -95,7 +95,7 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
     except ApiError as error:
-        response = _refusal(error)
+        response = _refusal(error, detailed=bool(error.detail) and Context.of(request).sees_all(request))
     except web.HTTPException as error:
         response = _refusal(ApiError("bad_request", f"{request.method} {request.path}: {error.reason}"))
     except ConnectionError:
@@ -112,18 +112,21 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-def _refusal(error: ApiError) -> web.Response:
-    response = web.Response(status=error.status, body=error.body(), content_type="application/json")
+def _refusal(error: ApiError, *, detailed: bool = False) -> web.Response:
+    body = error.body(detailed=detailed)
+    response = web.Response(status=error.status, body=body, content_type="application/json")
     if error.code in ("not_ready", "overloaded"):
         response.headers["Retry-After"] = "1"
     return response
 
 
 def _freshness(request: web.Request) -> dict[str, str]:
-    """The headers of the range that was asked about; else the least that holds for all ranges."""
+    """The headers of the range that was asked about; else the least that holds for all that may be seen."""
     if SOURCE in request:
         return headers(request[SOURCE])
-    sources = list(Context.of(request).sources)
+    sources = Context.of(request).visible(request)
+    if not sources:
+        return {}
     states, ages = zip(*(source.freshness() for source in sources), strict=True)
     epochs = {source.store.epoch for source in sources}
     worst = min(states, key=("cold", "stale", "warm", "live").index)

@@ -59,4 +59,4 @@ class Sources:
 
     def _not_mirrored(self, what: str) -> ApiError:
         mirrored = ", ".join(repr(source.store.keys.name) for source in self._sources)
-        return ApiError("not_mirrored", f"{what}; mirrored are {mirrored}")
+        return ApiError("not_mirrored", what, f"; mirrored are {mirrored}")

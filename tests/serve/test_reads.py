@@ -387,8 +387,8 @@ def test_cold_with_a_known_cause() -> None:
         stand.etcd = EtcdStatus((), findings=findings)
         for call in ("/v1/value?key=/a", "/v1/snapshot?prefix=/", "/v1/watch?prefix=/", "/readyz"):
             assert stand.ask(call).error["message"] == (
-                "nothing of '/' was read yet: connection refused; "
+                "nothing was read yet of '/': connection refused; "
                 "auth.required, http://etcd; cure: set it: add it; use it"
             ), call
         stand.etcd = EtcdStatus((), findings=findings[:1])
-        assert stand.ask("/readyz").error["message"] == "nothing of '/' was read yet: connection refused"
+        assert stand.ask("/readyz").error["message"] == "nothing was read yet of '/': connection refused"
