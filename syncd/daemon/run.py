@@ -23,6 +23,7 @@ from syncd.daemon.caches import Begun, Caches, caches
 from syncd.daemon.doctor import Doctor
 from syncd.daemon.expiry import Expiry, look_after
 from syncd.daemon.reload import Reload
+from syncd.daemon.upstream import Upstream
 from syncd.diagnosis.ends import Certificate
 from syncd.errors import SyncdError
 from syncd.findings import Finding
@@ -95,6 +96,7 @@ class _Daemon:
                     expiry.certificates(),
                     _findings(doctor, reload, expiry),
                 ),
+                upstream=Upstream(gateway),
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),

@@ -41,7 +41,7 @@ from syncd.gateway.messages import (
 )
 from syncd.gateway.rotation import Rotation
 from syncd.gateway.seen import Seen, unfit
-from syncd.gateway.transport import BODY_LIMIT, Transport, translated
+from syncd.gateway.transport import BODY_LIMIT, Reply, Transport, translated
 from syncd.gateway.unary import Unary, authorization
 from syncd.gateway.watch import WatchStream, open_watch
 from syncd.keyrange import KeyRange
@@ -68,6 +68,7 @@ class Gateway:
         self._tokens = Tokens(authenticate, etcd.endpoints, draw, clock)
         self._unary = Unary(etcd, self._transport, self._identity, self._tokens)
         self._seen = Seen()
+        self._last = Header()
         self.rotation = Rotation(etcd, self._credentials, self.endpoints, draw, clock, self._renewed)
         self._health = Health(self.endpoints, clock, self.rotation.hurry)
 
@@ -194,6 +195,15 @@ class Gateway:
         """What the member asked now says of itself; without a token, which needs a leader to be had."""
         return await self._identity.status(self._health.current())
 
+    @property
+    def last(self) -> Header:
+        """That of the last answer, or of the last document of a stream; empty before any."""
+        return self._last
+
+    async def forward(self, path: str, body: bytes) -> Reply:
+        """What etcd answers to a call of somebody else's, whatever it is; not tried again."""
+        return await self._unary.forward(self._health.current(), path, body)
+
     async def ask(self, path: str, body: bytes, told: msgspec.json.Decoder[Told]) -> Told:
         """What the member asked now answers to a call that no mirror makes, such as /cluster/member/list."""
         endpoint = self._health.current()
@@ -213,6 +223,7 @@ class Gateway:
         def heard(header: Header) -> None:
             nonlocal heard_at
             heard_at = self._clock()
+            self._last = header
             self._seen.told(header, heard_at)
             if not endpoint.well:
                 self._health.succeeded(endpoint, began)
@@ -269,6 +280,7 @@ class Gateway:
             if blame:
                 self._blame(endpoint, error, began)
             raise
+        self._last = read.header
         if self._seen.proved(read.header, before, self._clock()):
             self._tokens.forget_all()
         self._health.succeeded(endpoint, began)

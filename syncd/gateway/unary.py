@@ -9,7 +9,9 @@ from syncd.gateway.auth import Tokens
 from syncd.gateway.endpoints import Endpoint
 from syncd.gateway.errors import Dropped, NoAnswer, Unauthenticated
 from syncd.gateway.identity import Identity
-from syncd.gateway.transport import Transport
+from syncd.gateway.transport import Reply, Transport
+
+UNAUTHORIZED = 401
 
 
 class Unary:
@@ -42,6 +44,20 @@ class Unary:
                 if not token or (dropped and not self._tokens.doubt(url, error.message)):
                     raise
                 dropped = True
+
+    async def forward(self, endpoint: Endpoint, path: str, body: bytes) -> Reply:
+        """The answer as it is, whatever its status.
+
+        Only what was refused for its token is asked again: etcd may have done what it was asked before an
+        answer was lost.
+        """
+        url, path = endpoint.url, await self._identity.prefix(endpoint) + path
+        token = await self.token(endpoint)
+        reply = await self._transport.exchange(url, path, body, authorization(token))
+        if reply.status != UNAUTHORIZED or not token:
+            return reply
+        self._tokens.reject(url, token, "refused")
+        return await self._transport.exchange(url, path, body, authorization(await self.token(endpoint)))
 
     async def token(self, endpoint: Endpoint) -> str:
         """What to send to `endpoint`; empty for nobody.

@@ -10,6 +10,7 @@ freshness  waiting until an answer is fresh enough; the headers
 encode     records and batches as JSON lines, once for all readers
 stream     answers that go on, to readers that may be slow
 source     the mirrored ranges, as seen from here
+v3         etcd's own gateway API
 """
 
 from syncd.serve.context import Context
@@ -17,5 +18,6 @@ from syncd.serve.errors import ApiError
 from syncd.serve.listener import ListenError, bound
 from syncd.serve.server import Server
 from syncd.serve.source import Source, Sources
+from syncd.serve.v3 import Member, Upstream
 
-__all__ = ["ApiError", "Context", "ListenError", "Server", "Source", "Sources", "bound"]
+__all__ = ["ApiError", "Context", "ListenError", "Member", "Server", "Source", "Sources", "Upstream", "bound"]

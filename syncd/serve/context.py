@@ -15,6 +15,7 @@ from syncd.serve.encode import BatchLines, BlockLines
 from syncd.serve.errors import ApiError
 from syncd.serve.peer import peer_of
 from syncd.serve.source import Source, Sources
+from syncd.serve.v3.upstream import Upstream
 from syncd.status import CacheStatus, EtcdStatus
 
 
@@ -24,6 +25,7 @@ class Context:
 
     sources: Sources
     etcd: Callable[[], EtcdStatus]
+    upstream: Upstream
     clock: Callable[[], float]
     version: str
     started: float

@@ -23,10 +23,10 @@ async def require(context: Context, source: Source, params: Params, least: int =
     try:
         async with asyncio.timeout(wait):
             if unknown:
-                least = max(least, await _etcd_revision(source))
+                least = max(least, await etcd_revision(source))
                 unknown = False
             if least:
-                await _reach(source, least)
+                await reach(source, least)
     except TimeoutError as error:
         must_be_ready(context, source)
         if unknown or least > source.store.revision:  # it may have come in that very moment
@@ -92,14 +92,16 @@ def _one_line(cure: str) -> str:
     return f"{sentence} {'; '.join(map(str.strip, commands))}".rstrip()
 
 
-async def _etcd_revision(source: Source) -> int:
+async def etcd_revision(source: Source) -> int:
+    """etcd's revision now, or ApiError too_stale."""
     try:
         return await source.etcd_revision()
     except SyncdError as error:
         raise ApiError("too_stale", "linearizable: etcd did not tell its revision", f": {error}") from error
 
 
-async def _reach(source: Source, revision: int) -> None:
+async def reach(source: Source, revision: int) -> None:
+    """Wait until `source` is at `revision`."""
     moved = asyncio.Event()
     unsubscribe = source.store.subscribe(moved.set)
     try:

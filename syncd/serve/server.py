@@ -17,6 +17,7 @@ from syncd.serve.context import CONTEXT, SOURCE, Context
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
 from syncd.serve.stream import Lines
+from syncd.serve.v3.calls import add_calls
 
 FORGET_AFTER = 60.0
 """Seconds after which encoded snapshots that nobody asks for any more are given up."""
@@ -50,6 +51,7 @@ class Server:
         add_get("/healthz", about.healthz)
         add_get("/readyz", about.readyz)
         add_get("/metrics", about.metrics)
+        add_calls(app.router)
         app.router.add_route("*", "/{path:.*}", about.nothing_here, expect_handler=_expectation)
         self._runner = web.AppRunner(
             app,

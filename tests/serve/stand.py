@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from syncd.errors import SyncdError
 from syncd.keyrange import KeyRange, prefix_range
 from syncd.records import Batch, Event, Record
-from syncd.serve import Context, Server, Sources, bound
+from syncd.serve import Context, Member, Server, Sources, bound
 from syncd.status import (
     Counters,
     EndpointStatus,
@@ -135,6 +135,27 @@ class Kept:
         return Event(Record(key, value, old.create_revision, revision, old.version + 1))
 
 
+class Above:
+    """etcd, as the test wants it; an `Upstream`."""
+
+    def __init__(self) -> None:
+        self.told = Member(cluster_id=0xE, member_id=7, raft_term=2, version="3.5.16")
+        self.calls: list[tuple[str, bytes]] = []
+        self.answer: tuple[int, bytes] | SyncdError = Unanswered("etcd is down")
+        """What it says to each call."""
+
+    def member(self) -> Member:
+        """As the test wants it."""
+        return self.told
+
+    async def call(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """As the test wants it, and kept."""
+        self.calls.append((path, body))
+        if isinstance(self.answer, SyncdError):
+            raise self.answer
+        return self.answer
+
+
 class Stand:
     """A running server; `on_loop` does something in its thread, between two requests."""
 
@@ -146,9 +167,11 @@ class Stand:
         self.accidents: list[dict[str, Any]] = []
         """What asyncio found nobody to tell."""
         self.loop.set_exception_handler(lambda _, context: self.accidents.append(context))
+        self.upstream = Above()
         self.context = Context(
             sources=Sources(self.kept),
             etcd=lambda: self.etcd,
+            upstream=self.upstream,
             clock=self.clock,
             version="1.2.3",
             started=self.clock(),

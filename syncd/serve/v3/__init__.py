@@ -1,0 +1,17 @@
+"""etcd's own gateway API, read-only, so that programs that speak it work unchanged.
+
+Under /v3, and the same under /v3beta; words, shapes and errors are those of etcd 3.5.
+
+calls      every call, and how a failure looks in etcd's words
+kv         kv/range, kv/txn of reads: from memory, or after asking etcd where it is
+watch      watch: many watches on one stream, duplex
+about      maintenance/status, cluster/member/list, auth/authenticate, /version, /health
+write      what changes something: refused, or passed on to etcd
+messages   etcd's JSON, in and out
+errors     etcd's codes
+upstream   what only etcd itself can tell
+"""
+
+from syncd.serve.v3.upstream import Member, Upstream
+
+__all__ = ["Member", "Upstream"]

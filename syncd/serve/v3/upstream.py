@@ -1,0 +1,27 @@
+"""What only etcd itself can tell, seen from the serving side."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class Member(NamedTuple):
+    """The member that answered last, which stands in every header; zeros and empty while none has."""
+
+    cluster_id: int = 0
+    member_id: int = 0
+    raft_term: int = 0
+    version: str = ""
+
+
+class Upstream(Protocol):
+    """etcd. Whoever speaks to it is not the server's business."""
+
+    def member(self) -> Member:
+        """Who answered last; without asking."""
+
+    async def call(self, path: str, body: bytes) -> tuple[int, bytes]:
+        """etcd's own answer to a unary call, such as /kv/put: HTTP status and JSON, also of a refusal.
+
+        SyncdError when there is none.
+        """
