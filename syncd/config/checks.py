@@ -6,6 +6,7 @@ A check looks only at values that are good in themselves, so that one mistake is
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,10 +32,9 @@ def check(draft: Draft, environ: Mapping[str, str]) -> None:
     if draft.values.get("ranges") == ():
         draft.wrong("ranges", "at least one range is needed")
     check_overlaps(draft)
-    for path in ("serve.access", "serve.listen"):
-        # Whether the values inside are good does not matter: an access rule must not be passed over.
-        if path in draft.lines and draft.values.get(path, "mistaken") not in {None, ()}:
-            draft.wrong(path, UNSUPPORTED)
+    _check_access(draft)
+    if "serve.listen" in draft.lines and draft.values.get("serve.listen", "mistaken") is not None:
+        draft.wrong("serve.listen", UNSUPPORTED)
 
 
 def systemd_password(environ: Mapping[str, str]) -> Path | None:
@@ -96,6 +96,15 @@ def _check_user(draft: Draft, environ: Mapping[str, str]) -> None:
             read_password(credential)
         except Unusable as error:
             draft.unusable("etcd.user", error)
+
+
+def _check_access(draft: Draft) -> None:
+    for path in [path for path, value in draft.values.items() if value == () and path in draft.lines]:
+        if re.fullmatch(r"serve\.access\[\d+\]\.prefixes", path):
+            draft.wrong(path, "at least one prefix is needed")
+        elif re.fullmatch(r"serve\.access\[\d+\]\.(users|groups)", path):
+            # An empty list that a template made must not open to all what was meant for a few.
+            draft.wrong(path, "names nobody; leave it out if the rule is for everybody")
 
 
 def _check_both(draft: Draft, path: str, needed: str, instead: str = "") -> None:

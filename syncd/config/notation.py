@@ -10,10 +10,11 @@ from __future__ import annotations
 import grp
 import ipaddress
 import os
+import pwd
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from syncd.config.errors import quoted, shown
@@ -22,6 +23,9 @@ from syncd.config.units import byte_count, seconds
 
 SUN_PATH_BYTES = 107
 """The longest path of a Unix socket: `sun_path` holds 108 bytes, the last of them zero (unix(7))."""
+
+MAX_ID = 2**32 - 2
+"""The highest number of a user or group; the one above it means "none" (chown(2))."""
 
 
 class Notation:
@@ -157,12 +161,23 @@ class GroupName(Notation):
         return Text().read(text)
 
     def check(self, value: str) -> None:
-        try:
-            grp.getgrnam(value)
-        except KeyError:
-            raise ValueError(f"this machine has no group {quoted(value)}") from None
-        except (OSError, ValueError) as error:  # the name service is down; a name with a zero byte
-            raise ValueError(f"the group {quoted(value)} cannot be looked up: {error}") from error
+        if _number("group", value) is None:
+            raise ValueError(f"this machine has no group {quoted(value)}")
+
+
+@dataclass(frozen=True)
+class NameOrNumber(Notation):
+    """A user or group of this machine by its name, or any by its number; read into the number."""
+
+    kind: Literal["user", "group"]
+
+    def read(self, text: str) -> int:
+        number = _number(self.kind, Text().read(text))
+        if number is None and re.fullmatch("[0-9]{1,10}", text) and int(text) <= MAX_ID:
+            number = int(text)
+        if number is None:
+            raise ValueError(f"this machine has no {self.kind} {quoted(text)}")
+        return number
 
 
 class FilePath(Notation):
@@ -222,6 +237,16 @@ class SocketPath(FilePath):
     def check(self, value: Path) -> None:
         if os.path.isdir(value):  # noqa: PTH112 - unlike Path.is_dir, raises nothing where it may not look
             raise ValueError(f"{shown(value)} is a directory; the path of the socket itself is needed")
+
+
+def _number(kind: Literal["user", "group"], name: str) -> int | None:
+    """The number of the user or group of that name; None when there is no such name."""
+    try:
+        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+    except (OSError, ValueError) as error:  # the name service is down; a name with a zero byte
+        raise ValueError(f"the {kind} {quoted(name)} cannot be looked up: {error}") from error
 
 
 def _is_host(text: str) -> bool:

@@ -22,6 +22,7 @@ from syncd.config.notation import (
     GroupName,
     HostName,
     KeyFile,
+    NameOrNumber,
     PasswordFile,
     Percentage,
     Size,
@@ -103,15 +104,15 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may read which prefixes. No version of syncd enforces it yet, so none accepts it."""
+    """Who may read which prefixes: users and members of groups, by number; everybody, if it names none."""
 
-    users: tuple[Name, ...] = ()
-    groups: tuple[Name, ...] = ()
-    prefixes: tuple[Prefix, ...] = ()
+    users: tuple[Annotated[int, NameOrNumber("user")], ...] = ()
+    groups: tuple[Annotated[int, NameOrNumber("group")], ...] = ()
+    prefixes: tuple[Prefix, ...]
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The Unix socket; `mode` are its permission bits."""
+    """The Unix socket; `mode` are its permission bits. Without rules of access, they decide alone."""
 
     socket: Annotated[Path, SocketPath()] = Path("/run/syncd/syncd.sock")
     mode: Annotated[int, FileMode()] = 0o660

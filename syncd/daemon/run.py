@@ -29,7 +29,7 @@ from syncd.errors import SyncdError
 from syncd.findings import Finding
 from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
-from syncd.serve import Context, Server, Sources, bound
+from syncd.serve import Access, Context, Rule, Server, Sources, bound
 from syncd.status import EndpointStatus, EtcdStatus, Quarantine, RangeStatus
 from syncd.sync import Clocks, Mirror
 
@@ -101,6 +101,7 @@ class _Daemon:
                 version=__version__,
                 started=loop.time(),
                 caches=self._disk.statuses,
+                access=_access(settings),
             )
             stopped = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,6 +152,13 @@ async def _endless(mirror: Mirror, stopped: asyncio.Event) -> None:
             raise RuntimeError(
                 f"the mirror of {mirror.store.keys.name!r} has ended; that is a fault of syncd"
             )
+
+
+def _access(settings: Config) -> Access:
+    return Access(
+        Rule(tuple(map(str.encode, each.prefixes)), frozenset(each.users), frozenset(each.groups))
+        for each in settings.serve.access
+    )
 
 
 def _certificates(settings: Config, gateway: Gateway) -> Callable[[], Iterable[Certificate]]:

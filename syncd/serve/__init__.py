@@ -10,9 +10,11 @@ freshness  waiting until an answer is fresh enough; the headers
 encode     records and batches as JSON lines, once for all readers
 stream     answers that go on, to readers that may be slow
 source     the mirrored ranges, as seen from here
+access     who may read which keys;  peer: who is at the other end of a connection
 v3         etcd's own gateway API
 """
 
+from syncd.serve.access import Access, Rule
 from syncd.serve.context import Context
 from syncd.serve.errors import ApiError
 from syncd.serve.listener import ListenError, bound
@@ -20,4 +22,16 @@ from syncd.serve.server import Server
 from syncd.serve.source import Source, Sources
 from syncd.serve.v3 import Member, Upstream
 
-__all__ = ["ApiError", "Context", "ListenError", "Member", "Server", "Source", "Sources", "Upstream", "bound"]
+__all__ = [
+    "Access",
+    "ApiError",
+    "Context",
+    "ListenError",
+    "Member",
+    "Rule",
+    "Server",
+    "Source",
+    "Sources",
+    "Upstream",
+    "bound",
+]

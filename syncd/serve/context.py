@@ -59,15 +59,17 @@ class Context:
         request[SOURCE] = source
         return source
 
+    def sees(self, request: web.Request, source: Source) -> bool:
+        """Whether whoever asks may read all keys of `source`."""
+        return self.rights(request).allow(source.store.keys)
+
     def visible(self, request: web.Request) -> list[Source]:
         """The ranges all of whose keys may be read by whoever asks."""
-        rights = self.rights(request)
-        return [source for source in self.sources if rights.allow(source.store.keys)]
+        return [source for source in self.sources if self.sees(request, source)]
 
     def sees_all(self, request: web.Request) -> bool:
         """Whether whoever asks may read all that is mirrored, and so may be told of etcd, too."""
-        rights = self.rights(request)
-        return all(rights.allow(source.store.keys) for source in self.sources)
+        return all(self.sees(request, source) for source in self.sources)
 
     def rights(self, request: web.Request) -> Rights:
         """What may be read by whoever asks."""

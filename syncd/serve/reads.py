@@ -54,7 +54,11 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
     source = context.source(request, keys)
     await require(context, source, params)
     fields = headers(source)
-    fields["ETag"] = etag = _etag(source, source.store.changed_revision)
+    # The last change may have been to a key that is kept from this reader; then nothing tells which one it was.
+    changed = (
+        source.store.changed_revision if source in context.sees(request, source) else source.store.revision
+    )
+    fields["ETag"] = etag = _etag(source, changed)
     if _matches(request, etag):
         return web.Response(status=304, headers=fields)
     view, freshness = source.store.view(), source.freshness()

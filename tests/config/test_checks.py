@@ -73,10 +73,6 @@ def test_what_agrees(loaded: Load, text: str) -> None:
         ),
         ("etcd: {password_file: password}", ["1: etcd.password_file: needs etcd.user too"]),
         (
-            "serve: {access: [{users: [a], prefixes: ['']}]}",
-            ["1: serve.access: not supported by this version of syncd; remove it"],
-        ),
-        (
             "serve: {listen: '127.0.0.1:1'}",
             ["1: serve.listen: not supported by this version of syncd; remove it"],
         ),
@@ -100,9 +96,3 @@ def test_what_does_not_agree(mistakes: Mistakes, text: str, expected: list[str])
 def test_one_mistake_is_not_told_twice(mistakes: Mistakes, text: str) -> None:
     """A value that is mistaken itself is not said to contradict another, too."""
     assert not [line for line in mistakes(text) if "needs" in line or "no effect" in line]
-
-
-def test_an_access_rule_is_never_passed_over(mistakes: Mistakes) -> None:
-    """A rule that could not even be read is still said to be unsupported."""
-    found = mistakes("serve: {access: [{users: 5}]}")
-    assert "1: serve.access: not supported by this version of syncd; remove it" in found
