@@ -54,10 +54,9 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
     source = context.source(request, keys)
     await require(context, source, params)
     fields = headers(source)
-    # The last change may have been to a key that is kept from this reader; then nothing tells which one it was.
-    changed = (
-        source.store.changed_revision if source in context.sees(request, source) else source.store.revision
-    )
+    # Which change was the last is not for those from whom the changed key is kept.
+    store = source.store
+    changed = store.changed_revision if context.sees(request, source) else store.revision
     fields["ETag"] = etag = _etag(source, changed)
     if _matches(request, etag):
         return web.Response(status=304, headers=fields)
