@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary, ref
 
+import msgspec
 import orjson
 
 from syncd.keyrange import KeyRange
 from syncd.records import Batch, Event, Record
 from syncd.store import Block, Resync, View
-from syncd.store.blocks import each
+from syncd.store.blocks import NUMBERS, each
 
 LINES_KEPT = 8 << 20
 """Bytes of batch lines kept: readers that are up to date all want the same few newest ones."""
@@ -65,7 +67,7 @@ class BlockLines:
             return
         lines = self._lines.get(block) if high - low == len(block) else None
         if lines is None:
-            lines = b"".join(map(record_line, each([(block, low, high)])))
+            lines = _lines(block, low, high)
             if high - low == len(block):
                 self._lines[block] = lines
         yield lines
@@ -75,6 +77,53 @@ class BlockLines:
         if not self._used:
             self._lines.clear()
         self._used = False
+
+
+class _Text(msgspec.Struct, gc=False):
+    """A record all of whose bytes are UTF-8, as it stands in its line."""
+
+    key: str
+    value: str
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int
+
+
+_json = msgspec.json.Encoder()
+_msgpack = msgspec.msgpack.Encoder()
+
+
+def _lines(block: Block, low: int, high: int) -> bytes:
+    numbers = iter(block.numbers[low * NUMBERS : high * NUMBERS])
+    keys, values = map(bytes.decode, block.keys[low:high]), map(bytes.decode, block.values[low:high])
+    try:
+        # Encoded together, and by their types, they take a fifth of what one after the other does.
+        return _json.encode_lines(list(map(_Text, keys, values, *[numbers] * NUMBERS)))
+    except UnicodeDecodeError:
+        return b"".join(map(record_line, each([(block, low, high)])))
+
+
+def key_lines(block: Block, low: int, high: int) -> Iterator[bytes]:
+    """The lines of the records `low` to `high` of `block`, without their values."""
+    yield b"".join(record_line(record, keys_only=True) for record in each([(block, low, high)]))
+
+
+def packed(block: Block, low: int, high: int) -> Iterator[bytes]:
+    """The records `low` to `high` of `block` as packed blocks: of each a line with its length, then itself.
+
+    A packed block is msgpack: keys, values, and create_revision, mod_revision, version and lease of each in
+    turn, as 64-bit integers in little-endian order. It is so quick to make that nothing of it is kept.
+    """
+    step = high - low if block.size <= PIECE_BYTES else 1
+    for at in range(low, high, step):
+        end = at + step
+        numbers = block.numbers[at * NUMBERS : end * NUMBERS]
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        body = _msgpack.encode((block.keys[at:end], block.values[at:end], numbers.tobytes()))
+        yield b'{"block":%d}\n' % len(body)
+        yield body
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
 from syncd.keyrange import KeyRange
 from syncd.serve.context import Context
-from syncd.serve.encode import BlockLines, end_line, head_line, record_json, record_line
+from syncd.serve.encode import end_line, head_line, key_lines, packed, record_json
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEY, KEYS, READ, Params
 from syncd.serve.source import Source
-from syncd.serve.stream import Lines
+from syncd.serve.stream import NDJSON, PACKED, Lines
 from syncd.status import State
-from syncd.store import View
-from syncd.store.blocks import each
+from syncd.store import Block, View
 
 
 async def value(request: web.Request) -> web.Response:
@@ -57,13 +57,20 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
     # Which change was the last is not for those from whom the changed key is kept.
     store = source.store
     changed = store.changed_revision if context.sees(request, source) else store.revision
-    fields["ETag"] = etag = _etag(source, changed)
+    fields |= {"ETag": (etag := _etag(source, changed)), "Vary": "Accept"}
     if _matches(request, etag):
         return web.Response(status=304, headers=fields)
     view, freshness = source.store.view(), source.freshness()
-    lines = await Lines.begin(request, fields)
-    await send_snapshot(lines, view, freshness, keys, None if keys_only else context.block_lines)
+    wants_packed = accepts_packed(request) and not keys_only
+    lines = await Lines.begin(request, fields, kind=PACKED if wants_packed else NDJSON)
+    encoded = key_lines if keys_only else packed if wants_packed else context.block_lines.of
+    await send_snapshot(lines, view, freshness, keys, encoded)
     return await lines.end()
+
+
+def accepts_packed(request: web.Request) -> bool:
+    """Whether records may come as packed blocks."""
+    return PACKED in request.headers.get("Accept", "")
 
 
 async def send_snapshot(
@@ -71,20 +78,16 @@ async def send_snapshot(
     view: View,
     freshness: tuple[State, float | None],
     keys: KeyRange,
-    encoded: BlockLines | None,
+    encoded: Callable[[Block, int, int], Iterable[bytes]],
 ) -> None:
-    """The lines of `keys` in `view`, which is as fresh as told. `encoded` None: keys only."""
+    """The lines of `keys` in `view`, which is as fresh as told; `encoded` makes them of a part of a block."""
     slices = view.slices(keys)
     count = sum(high - low for _, low, high in slices)
     state, age = freshness
     await lines.line(head_line(view, count, state, age_ms(age)))
     for block, low, high in slices:
-        if encoded is None:
-            records = each([(block, low, high)])
-            await lines.lines(b"".join(record_line(record, keys_only=True) for record in records))
-        else:
-            for piece in encoded.of(block, low, high):
-                await lines.lines(piece)
+        for piece in encoded(block, low, high):
+            await lines.lines(piece)
         # Writing into a buffer that has room does not give way to others, and encoding is work.
         await asyncio.sleep(0)
     await lines.line(end_line(count))

@@ -6,6 +6,11 @@ import asyncio
 
 from aiohttp import web
 
+NDJSON = "application/x-ndjson"
+EVENTS = "text/event-stream"
+PACKED = "application/vnd.syncd.blocks"
+"""Lines as in NDJSON, but records come as packed blocks (`encode.packed`), for those who accept that."""
+
 STALLED = 60.0
 """Seconds in which a reader must take one write, which is CHUNK or one large value, or it is closed."""
 
@@ -33,12 +38,11 @@ class Lines:
         return request.get(_LINES)
 
     @classmethod
-    async def begin(cls, request: web.Request, headers: dict[str, str], *, events: bool = False) -> Lines:
-        """Send the headers."""
-        kind = "text/event-stream" if events else "application/x-ndjson"
+    async def begin(cls, request: web.Request, headers: dict[str, str], *, kind: str = NDJSON) -> Lines:
+        """Send the headers; `kind` is the Content-Type."""
         response = web.StreamResponse(headers={**headers, "Content-Type": kind, "Cache-Control": "no-cache"})
         await response.prepare(request)
-        lines: Lines = cls(response, request, events=events)
+        lines: Lines = cls(response, request, events=kind == EVENTS)
         request[_LINES] = lines
         return lines
 

@@ -12,13 +12,13 @@ from aiohttp import web
 
 from syncd.records import Batch
 from syncd.serve.context import Context
-from syncd.serve.encode import Selection, resync_line
+from syncd.serve.encode import Selection, packed, resync_line
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEYS, READ, Params
-from syncd.serve.reads import send_snapshot
+from syncd.serve.reads import accepts_packed, send_snapshot
 from syncd.serve.source import Source
-from syncd.serve.stream import Lines
+from syncd.serve.stream import EVENTS, NDJSON, PACKED, Lines
 from syncd.store import Cursor, HistoryLost, Resync
 
 DEFAULT_HEARTBEAT_MS = 5000
@@ -58,12 +58,15 @@ async def watch(request: web.Request) -> web.StreamResponse:
         cursor = source.store.cursor(selection.keys, revision, epoch)
     except HistoryLost as error:
         raise ApiError("compacted", str(error), oldest_revision=error.oldest_revision) from error
-    events = "text/event-stream" in request.headers.get("Accept", "")
+    kind = EVENTS if EVENTS in request.headers.get("Accept", "") else NDJSON
+    if view and kind is NDJSON and accepts_packed(request):
+        kind = PACKED
     context.readers += 1
     try:
-        lines = await Lines.begin(request, fields, events=events)
+        lines = await Lines.begin(request, fields, kind=kind)
         if view:
-            await send_snapshot(lines, view, freshness, selection.keys, context.block_lines)
+            encoded = packed if kind is PACKED else context.block_lines.of
+            await send_snapshot(lines, view, freshness, selection.keys, encoded)
             await lines.flush()
             view = None  # it holds the whole state of that moment
         await _Watch(context, source, cursor, selection, heartbeat_ms / 1000, lines).run()

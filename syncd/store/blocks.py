@@ -30,10 +30,12 @@ SPLIT_ABOVE = 2 * BLOCK_RECORDS
 MERGE_BELOW = BLOCK_RECORDS // 4
 """A block that grew or shrank past these is cut, or joined with a neighbour."""
 
+NUMBERS = 4
+"""Integers of a record: see Block.numbers."""
+
 _serials = count()
-_NUMBERS = 4
 _numbers = attrgetter("create_revision", "mod_revision", "version", "lease")
-_STEP = BLOCK_RECORDS * _NUMBERS
+_STEP = BLOCK_RECORDS * NUMBERS
 
 Changes = Sequence[tuple[bytes, Record | None]]
 """The new record of each key, None for a key that is gone; in key order, each key once."""
@@ -78,8 +80,8 @@ class Block:
 
     def record(self, index: int) -> Record:
         """The record at `index`."""
-        at = index * _NUMBERS
-        return Record(self.keys[index], self.values[index], *self.numbers[at : at + _NUMBERS])
+        at = index * NUMBERS
+        return Record(self.keys[index], self.values[index], *self.numbers[at : at + NUMBERS])
 
     def find(self, key: bytes) -> Record | None:
         """The record of `key`, None when it is not here."""
@@ -88,7 +90,7 @@ class Block:
 
     def mod_revisions(self) -> Sequence[int]:
         """The mod_revision of each record."""
-        return self.numbers[1::_NUMBERS]
+        return self.numbers[1::NUMBERS]
 
     def edited(self, changes: Changes) -> list[Block]:
         """The blocks that take this one's place after `changes`: none, one, or several when it grew."""
@@ -97,17 +99,17 @@ class Block:
         for key, record in changes:
             index = bisect_left(keys, key)
             here = index < len(keys) and keys[index] == key
-            at = index * _NUMBERS
+            at = index * NUMBERS
             if here and record is not None:  # the common case: the keys stay as they are, and shared
                 size += len(record.value) - len(values[index])
                 values[index] = record.value
-                numbers[at : at + _NUMBERS] = array("q", _numbers(record))
+                numbers[at : at + NUMBERS] = array("q", _numbers(record))
                 continue
             if not isinstance(keys, list):
                 keys = list(keys)
             if here:
                 size -= len(key) + len(values[index])
-                del keys[index], values[index], numbers[at : at + _NUMBERS]
+                del keys[index], values[index], numbers[at : at + NUMBERS]
             elif record is not None:
                 size += len(record.key) + len(record.value)
                 keys.insert(index, record.key)
