@@ -97,7 +97,7 @@ class Etcd(Calls):
         self.environment |= environment or {}
         self.directory = Path(tempfile.mkdtemp(prefix=f"etcd-{self.version}-"))
         self.log = self.directory / "log"
-        self._reserved = (_reserve_port(), _reserve_port())
+        self._reserved = (reserve_port(), reserve_port())
         self._process: subprocess.Popen[bytes] | None = None
         port, peer_port = (s.getsockname()[1] for s in self._reserved)
         self.peer_url = self.advertised_peer_url = f"http://127.0.0.1:{peer_port}"
@@ -358,7 +358,7 @@ class Cluster:
         self.close()
 
 
-def _reserve_port() -> socket.socket:
+def reserve_port() -> socket.socket:
     """Bind a free port without listening, so that it stays ours while etcd is down.
 
     Linux then gives it to nobody else, refuses connections to it, and still lets a server listen on it which

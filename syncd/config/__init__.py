@@ -10,7 +10,19 @@ the files that the configuration names, `pem` certificates and keys; `kinds` nam
 
 from syncd.config.errors import ConfigError, Mistake
 from syncd.config.load import load
-from syncd.config.schema import TLS, Access, Cache, Config, Etcd, History, Log, Serve, Sync, Timeouts
+from syncd.config.schema import (
+    TLS,
+    Access,
+    Cache,
+    Config,
+    Etcd,
+    History,
+    Log,
+    Serve,
+    ServeTLS,
+    Sync,
+    Timeouts,
+)
 
 __all__ = [
     "TLS",
@@ -23,6 +35,7 @@ __all__ = [
     "Log",
     "Mistake",
     "Serve",
+    "ServeTLS",
     "Sync",
     "Timeouts",
     "load",

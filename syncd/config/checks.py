@@ -16,9 +16,7 @@ import msgspec
 from syncd.config.draft import Draft
 from syncd.config.files import Unusable, read_password
 from syncd.config.ranges import check_overlaps
-from syncd.config.schema import TLS
-
-UNSUPPORTED = "not supported by this version of syncd; remove it"
+from syncd.config.schema import TLS, ServeTLS
 
 CREDENTIAL = "etcd-password"
 """The name of the password among systemd's credentials (systemd.exec(5), LoadCredential=)."""
@@ -33,8 +31,7 @@ def check(draft: Draft, environ: Mapping[str, str]) -> None:
         draft.wrong("ranges", "at least one range is needed")
     check_overlaps(draft)
     _check_access(draft)
-    if "serve.listen" in draft.lines and draft.values.get("serve.listen", "mistaken") is not None:
-        draft.wrong("serve.listen", UNSUPPORTED)
+    _check_listen(draft)
 
 
 def systemd_password(environ: Mapping[str, str]) -> Path | None:
@@ -70,18 +67,7 @@ def _check_tls(draft: Draft) -> None:
                 )
     _check_both(draft, "etcd.tls.cert_file", "etcd.tls.key_file")
     _check_both(draft, "etcd.tls.key_file", "etcd.tls.cert_file")
-    certificate, key = (draft.values.get(f"etcd.tls.{name}") for name in ("cert_file", "key_file"))
-    if certificate and key:
-        import ssl  # noqa: PLC0415 - these are large, and without TLS not needed
-
-        from syncd.config.openssl import show  # noqa: PLC0415
-        from syncd.config.pem import check_pair  # noqa: PLC0415
-
-        try:
-            check_pair(certificate, key)
-            show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key)
-        except Unusable as error:
-            draft.unusable("etcd.tls.key_file", error)
+    _check_pair(draft, "etcd.tls")
 
 
 def _check_user(draft: Draft, environ: Mapping[str, str]) -> None:
@@ -105,6 +91,42 @@ def _check_access(draft: Draft) -> None:
         elif re.fullmatch(r"serve\.access\[\d+\]\.(users|groups)", path):
             # An empty list that a template made must not open to all what was meant for a few.
             draft.wrong(path, "names nobody; leave it out if the rule is for everybody")
+
+
+def _check_listen(draft: Draft) -> None:
+    files = [f"serve.tls.{field.name}" for field in msgspec.structs.fields(ServeTLS)]
+    named = [path for path in files if draft.values.get(path, "mistaken") is not None]
+    if named:
+        for path in files:
+            if path not in named:
+                draft.wrong(path, f"missing, as {draft.place(named[0])} is there; TLS needs all three")
+        if draft.values.get("serve.listen", "mistaken") is None:
+            draft.wrong("serve.tls", "has no effect without serve.listen")
+        _check_pair(draft, "serve.tls")
+        return
+    address = draft.values.get("serve.listen")
+    if address and not address.loopback:
+        draft.wrong(
+            "serve.listen",
+            f"{address} can be reached from other machines, by anybody; use 127.0.0.1 or [::1], or have "
+            "clients show certificates, with serve.tls",
+        )
+
+
+def _check_pair(draft: Draft, section: str) -> None:
+    """Note it when the `key_file` of that section is not that of its `cert_file`."""
+    certificate, key = (draft.values.get(f"{section}.{name}") for name in ("cert_file", "key_file"))
+    if certificate and key:
+        import ssl  # noqa: PLC0415 - these are large, and without TLS not needed
+
+        from syncd.config.openssl import show  # noqa: PLC0415
+        from syncd.config.pem import check_pair  # noqa: PLC0415
+
+        try:
+            check_pair(certificate, key)
+            show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate, key)
+        except Unusable as error:
+            draft.unusable(f"{section}.key_file", error)
 
 
 def _check_both(draft: Draft, path: str, needed: str, instead: str = "") -> None:

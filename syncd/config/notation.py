@@ -14,7 +14,7 @@ import pwd
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from syncd.config.errors import quoted, shown
@@ -152,6 +152,42 @@ class EndpointUrl(Notation):
         if port == 0:
             raise ValueError("has the port 0, on which nothing can listen")
         return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}"
+
+
+class Address(NamedTuple):
+    """Where to listen: an IP address, as `ipaddress` writes it, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it stands in a URL."""
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+
+class ListenAddress(Notation):
+    """An address of this machine and a port, like `127.0.0.1:9379`, `[::1]:9379` or `localhost:9379`."""
+
+    def read(self, text: str) -> Address:
+        found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+):([0-9]{1,5})", text)
+        if not found:
+            raise ValueError(f"{quoted(text)} is no address and port; write it like 127.0.0.1:9379")
+        host, port = found[1].strip("[]"), int(found[2])
+        if not 1 <= port <= 65535:
+            raise ValueError(f"{quoted(text)} has no possible port; from 1 to 65535 is possible")
+        if host == "localhost":
+            host = "127.0.0.1"
+        try:
+            return Address(str(ipaddress.ip_address(host)), port)
+        except ValueError:
+            raise ValueError(
+                f"{quoted(host)} is no IP address; only localhost may stand there by name"
+            ) from None
 
 
 class GroupName(Notation):

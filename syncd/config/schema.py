@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from syncd.config.notation import (
+    Address,
     CertificateFile,
     Count,
     Duration,
@@ -22,6 +23,7 @@ from syncd.config.notation import (
     GroupName,
     HostName,
     KeyFile,
+    ListenAddress,
     NameOrNumber,
     PasswordFile,
     Percentage,
@@ -111,14 +113,26 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prefixes: tuple[Prefix, ...]
 
 
+class ServeTLS(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `listen` shows, and whom it lets in: all three or none; good PEM files when it was loaded."""
+
+    cert_file: Annotated[Path, CertificateFile()] | None = None
+    key_file: Annotated[Path, KeyFile()] | None = None
+    client_ca_file: Annotated[Path, CertificateFile()] | None = None
+
+
 class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The Unix socket; `mode` are its permission bits. Without rules of access, they decide alone."""
+    """The Unix socket; `mode` are its permission bits. Without rules of access, they decide alone.
+
+    `listen` is a second listener; without `tls`, it is on loopback.
+    """
 
     socket: Annotated[Path, SocketPath()] = Path("/run/syncd/syncd.sock")
     mode: Annotated[int, FileMode()] = 0o660
     group: Group | None = None
     access: tuple[Access, ...] = ()
-    listen: Name | None = None
+    listen: Annotated[Address, ListenAddress()] | None = None
+    tls: ServeTLS = msgspec.field(default_factory=ServeTLS)
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

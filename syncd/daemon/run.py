@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -17,7 +18,7 @@ import structlog
 
 from syncd import __version__, config
 from syncd.cache import InUse, boot_time
-from syncd.config import Config
+from syncd.config import Config, ServeTLS
 from syncd.daemon import logs
 from syncd.daemon.caches import Begun, Caches, caches
 from syncd.daemon.doctor import Doctor
@@ -29,7 +30,7 @@ from syncd.errors import SyncdError
 from syncd.findings import Finding
 from syncd.gateway import CredentialsUnusable, Gateway
 from syncd.gateway.endpoints import Endpoint, Endpoints
-from syncd.serve import Access, Context, Rule, Server, Sources, bound
+from syncd.serve import Access, Context, Rule, Server, Sources, bound, bound_tcp
 from syncd.status import EndpointStatus, EtcdStatus, Quarantine, RangeStatus
 from syncd.sync import Clocks, Mirror
 
@@ -53,10 +54,14 @@ def run(path: Path, watcher: Watcher | None = None) -> None:
     _raise_file_limit()
     serve = settings.serve
     try:
-        with bound(serve.socket, serve.mode, serve.group) as listener, caches(settings) as disk:
+        with (
+            bound(serve.socket, serve.mode, serve.group) as listener,
+            bound_tcp(serve.listen) if serve.listen else nullcontext() as tcp,
+            caches(settings) as disk,
+        ):
             # Before anything else, while there is one thread; who connects meanwhile has to wait for it.
             begun = [disk.begin(keys) for keys in settings.ranges]
-            asyncio.run(_Daemon(path, settings, disk).run(begun, listener, watcher))
+            asyncio.run(_Daemon(path, settings, disk).run(begun, listener, tcp, watcher))
     except (CredentialsUnusable, InUse) as error:
         raise StartError(str(error)) from error
 
@@ -67,7 +72,13 @@ class _Daemon:
         self._settings = settings
         self._disk = disk
 
-    async def run(self, begun: Sequence[Begun], listener: socket.socket, watcher: Watcher | None) -> None:
+    async def run(
+        self,
+        begun: Sequence[Begun],
+        listener: socket.socket,
+        tcp: socket.socket | None,
+        watcher: Watcher | None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         settings = self._settings
         draw = random.Random()  # noqa: S311 - spreads load, guards nothing
@@ -108,7 +119,7 @@ class _Daemon:
                 loop.add_signal_handler(number, self._stop, number, stopped)
             loop.add_signal_handler(signal.SIGHUP, reload.wanted)
             async with self._disk.kept(mirrors), asyncio.TaskGroup() as group:
-                async with Server(context, listener):
+                async with Server(context, listener, tcp, _tls(settings.serve.tls)):
                     tasks = [
                         group.create_task(_endless(m, stopped), name=f"mirror of {m.store.keys.name}")
                         for m in mirrors
@@ -134,6 +145,7 @@ class _Daemon:
             "started",
             version=__version__,
             socket=str(settings.serve.socket),
+            listen=str(settings.serve.listen) if settings.serve.listen else None,
             ranges=[keys.name for keys in settings.ranges],
             endpoints=list(settings.etcd.endpoints),
         )
@@ -159,6 +171,15 @@ def _access(settings: Config) -> Access:
         Rule(tuple(map(str.encode, each.prefixes)), frozenset(each.users), frozenset(each.groups))
         for each in settings.serve.access
     )
+
+
+def _tls(files: ServeTLS) -> ssl.SSLContext | None:
+    if not (files.cert_file and files.key_file and files.client_ca_file):
+        return None
+    # Not at the top, as above.
+    from syncd.serve.tls import demanding  # noqa: PLC0415
+
+    return demanding(files.cert_file, files.key_file, files.client_ca_file)
 
 
 def _certificates(settings: Config, gateway: Gateway) -> Callable[[], Iterable[Certificate]]:

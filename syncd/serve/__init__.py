@@ -1,7 +1,7 @@
 """The serving stage: the local API of HTTP/1.1 on a Unix socket.
 
 server     the application: routes, headers, failures as answers
-listener   the socket file
+listener   the socket file;  tcp: the second listener, and browsers on it
 reads      /v1/value, /v1/snapshot
 watch      /v1/watch
 about      /v1/status, /healthz, /readyz;  metrics: /metrics
@@ -20,6 +20,7 @@ from syncd.serve.errors import ApiError
 from syncd.serve.listener import ListenError, bound
 from syncd.serve.server import Server
 from syncd.serve.source import Source, Sources
+from syncd.serve.tcp import bound_tcp
 from syncd.serve.v3 import Member, Upstream
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "Sources",
     "Upstream",
     "bound",
+    "bound_tcp",
 ]

@@ -1,9 +1,10 @@
-"""The local API on its socket."""
+"""The local API on its socket, and on TCP if that is wanted."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
@@ -17,6 +18,7 @@ from syncd.serve.context import CONTEXT, SOURCE, Context
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
 from syncd.serve.stream import Lines
+from syncd.serve.tcp import must_be_a_program
 from syncd.serve.v3.calls import add_calls
 
 FORGET_AFTER = 60.0
@@ -25,6 +27,9 @@ FORGET_AFTER = 60.0
 GRACE = 0.8
 """Seconds for open streams to end properly when the daemon stops. aiohttp takes them twice, for the handlers
 and then, though a reader that doesn't read makes them wait in vain, for the connections; two are promised."""
+
+BACKLOG = 1024
+"""Connections that wait to be accepted; those beyond wait to connect."""
 
 MAX_LINE = 64 << 10
 """Bytes of a request line: a long key, percent-encoded."""
@@ -35,11 +40,22 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """Serves from `listener`, a bound socket, until left."""
+    """Serves from `listener`, a bound Unix socket, until left.
 
-    def __init__(self, context: Context, listener: socket.socket) -> None:
+    Also from `tcp`, a bound socket as well; with TLS if there is a context for it.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        listener: socket.socket,
+        tcp: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._context = context
         self._listener = listener
+        self._tcp = tcp
+        self._tls = tls
         app = web.Application(middlewares=[_answers], client_max_size=1024)
         app[CONTEXT] = context
         add_get = partial(app.router.add_get, expect_handler=_expectation)
@@ -65,7 +81,9 @@ class Server:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.SockSite(self._runner, self._listener, backlog=1024).start()
+        await web.SockSite(self._runner, self._listener, backlog=BACKLOG).start()
+        if self._tcp:
+            await web.SockSite(self._runner, self._tcp, ssl_context=self._tls, backlog=BACKLOG).start()
         self._forget()
         return self
 
@@ -94,6 +112,10 @@ async def _expectation(request: web.Request) -> None:
 @web.middleware
 async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every answer tells how fresh it is, and every failure is an answer."""
+    try:
+        must_be_a_program(request)
+    except ApiError as error:
+        return _refusal(error)
     try:
         response = await handler(request)
     except ApiError as error:

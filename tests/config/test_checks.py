@@ -72,10 +72,6 @@ def test_what_agrees(loaded: Load, text: str) -> None:
             ["1: etcd.user: needs etcd.password_file too, or the credential etcd-password from systemd"],
         ),
         ("etcd: {password_file: password}", ["1: etcd.password_file: needs etcd.user too"]),
-        (
-            "serve: {listen: '127.0.0.1:1'}",
-            ["1: serve.listen: not supported by this version of syncd; remove it"],
-        ),
     ],
 )
 def test_what_does_not_agree(mistakes: Mistakes, text: str, expected: list[str]) -> None:
