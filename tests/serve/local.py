@@ -72,8 +72,9 @@ class Stream:
         method: str = "GET",
         seconds: float = SECONDS,
         receive_buffer: int | None = None,
+        connection: socket.socket | None = None,
     ) -> None:
-        self.socket = connected(path, seconds, receive_buffer)
+        self.socket = connection or connected(path, seconds, receive_buffer)
         try:
             fields = {"Host": "localhost", "Connection": "close", **(headers or {})}
             head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
