@@ -107,7 +107,7 @@ class _Daemon:
                     expiry.certificates(),
                     _findings(doctor, reload, expiry),
                 ),
-                upstream=Upstream(gateway),
+                upstream=Upstream(gateway, loop.time),
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),

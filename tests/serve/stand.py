@@ -143,6 +143,8 @@ class Above:
         self.calls: list[tuple[str, bytes]] = []
         self.answer: tuple[int, bytes] | SyncdError = Unanswered("etcd is down")
         """What it says to each call."""
+        self.says: dict[str, dict[str, Any]] = {}
+        """What it says of itself, by path."""
 
     def member(self) -> Member:
         """As the test wants it."""
@@ -154,6 +156,10 @@ class Above:
         if isinstance(self.answer, SyncdError):
             raise self.answer
         return self.answer
+
+    async def about(self, path: str) -> dict[str, Any] | None:
+        """As the test wants it."""
+        return self.says.get(path)
 
 
 class Stand:

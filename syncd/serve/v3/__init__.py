@@ -7,7 +7,7 @@ kv         kv/range, kv/txn of reads: from memory, or after asking etcd where it
 watch      watch: many watches on one stream, duplex
 about      maintenance/status, cluster/member/list, auth/authenticate, /version, /health
 write      what changes something: refused, or passed on to etcd
-messages   etcd's JSON, in and out
+messages   etcd's JSON, in and out;  body: how much of it, how long
 errors     etcd's codes
 upstream   what only etcd itself can tell
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Member(NamedTuple):
@@ -24,4 +24,11 @@ class Upstream(Protocol):
         """etcd's own answer to a unary call, such as /kv/put: HTTP status and JSON, also of a refusal.
 
         SyncdError when there is none.
+        """
+
+    async def about(self, path: str) -> dict[str, Any] | None:
+        """What etcd says of itself at `path`, such as /maintenance/status, or said last if it is silent now.
+
+        None when it never said anything. That takes a moment, whatever the state of etcd. Whoever takes the
+        answer changes nothing in it.
         """
