@@ -41,7 +41,7 @@ _HINTS: dict[type[ClientError], str] = {
     NotMirroredError: "`syncd status` lists the ranges that are mirrored",
     NotReadyError: f"the daemon has nothing to serve yet; {_STATUS_TELLS}",
     TooStaleError: _STATUS_TELLS,
-    ForbiddenError: "the daemon decides by whom the calling process belongs to",
+    ForbiddenError: "your user and your groups decide that; after joining a group, log in again",
     CompactedError: "watch without --from, or read a snapshot first",
     OverloadedError: "try again in a moment",
     InternalError: "the daemon's log has the details",

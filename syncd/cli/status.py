@@ -72,6 +72,8 @@ def _head(found: Status) -> list[str]:
             left, reason = duration(endpoint.quarantine.seconds), visible(endpoint.quarantine.reason)
             notes.append(f"in quarantine for {left}: {reason}")
         lines.append(f"etcd {', '.join([visible(endpoint.url), *notes])}")
+    if not found.etcd.endpoints:
+        lines.append("here is what serve.access lets you read whole; etcd is shown to those who may read all")
     return lines
 
 

@@ -20,13 +20,14 @@ async def status(request: web.Request) -> web.Response:
     """Everything that is known and may be seen, as JSON; of etcd only for those who may see all ranges."""
     Params(request.rel_url.raw_query_string, ())
     context = Context.of(request)
+    sees_all = context.sees_all(request)
     answer = {
         "version": context.version,
         "uptime_seconds": round(context.clock() - context.started, 3),
         "pid": os.getpid(),
         "readers": context.readers,
-        "etcd": msgspec.to_builtins(context.etcd() if context.sees_all(request) else EtcdStatus(())),
-        "ranges": [_range(context, source) for source in context.visible(request)],
+        "etcd": msgspec.to_builtins(context.etcd() if sees_all else EtcdStatus(())),
+        "ranges": [_range(context, source, sees_all=sees_all) for source in context.visible(request)],
     }
     return web.Response(
         body=orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), content_type="application/json"
@@ -73,8 +74,10 @@ async def nothing_here(request: web.Request) -> web.Response:
     )
 
 
-def _range(context: Context, source: Source) -> dict[str, object]:
+def _range(context: Context, source: Source, *, sees_all: bool) -> dict[str, object]:
     status = source.status()
+    if not sees_all:
+        status = msgspec.structs.replace(status, endpoint=None, error=None)
     fields: dict[str, object] = msgspec.to_builtins(status)
     del fields["age"]
     cache = context.caches().get(source.store.keys)

@@ -156,6 +156,7 @@ def test_status_and_metrics_have_the_ranges_that_may_be_read_whole(stand: Stand)
         (CertificateStatus("ca", "/ca.pem", "CN=our-ca", "2030-01-01T00:00:00+00:00", 1),),
         (Finding("tcp.refused", "error", "http://etcd-host", "seen", "means", "cure"),),
     )
+    stand.kept[1].error = "etcd-host does not answer"
     stand.context.caches = lambda: {kept.store.keys: CacheStatus() for kept in stand.kept}
     names = [kept.store.keys.name for kept in stand.kept]
     for other, ranges in ((Other(0), names), (OPERATOR, ["/b/"]), (ADA, []), (EVE, [])):
