@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from signal import SIGHUP
 
 import pytest
@@ -119,6 +121,36 @@ def test_rules_stay_as_they_are_until_a_restart(daemon: Daemon) -> None:
     assert EVE.get(daemon.socket, "value", key="/a/1").status == 200
     assert ADA.get(daemon.socket, "value", key="/public/1").status == 403
     daemon.assert_no_traceback()
+
+
+def test_rules_for_everybody_are_all_that_counts_over_tcp(new_etcd: Etcd, port: int) -> None:
+    """Nobody is known there, not even root; a connection that is kept learns nothing more."""
+    for key in ("/a/1", "/public/1"):
+        new_etcd.put(key, key)
+    # Who runs the tests has a rule, too.
+    rules = [
+        {"users": [os.geteuid()], "groups": [os.getegid()], "prefixes": ["/a/"]},
+        {"prefixes": ["/public/"]},
+    ]
+    settings = {"serve": {"listen": f"127.0.0.1:{port}", "access": rules}}
+    with Daemon(new_etcd.endpoint, ["/a/", "/public/"], settings) as daemon:
+        daemon.wait_for("live")
+        connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        for call, status in (
+            (target("value", key="/public/1"), 200),
+            (target("value", key="/a/1"), 403),
+            (target("snapshot", prefix="/"), 403),
+            (target("watch", prefix="/a/"), 403),
+            (target("snapshot", prefix="/public/"), 200),
+        ):
+            connection.request("GET", call)
+            response = connection.getresponse()
+            assert (response.status, bool(response.read())) == (status, True)
+        connection.request("GET", "/v1/status")
+        told = json.loads(connection.getresponse().read())
+        assert ([each["range"] for each in told["ranges"]], told["etcd"]["endpoints"]) == (["/public/"], [])
+        connection.close()
+        assert daemon.ask(target("value", key="/a/1")).status == 200
 
 
 def test_an_unknown_name_starts_nothing() -> None:
