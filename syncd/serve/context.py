@@ -15,7 +15,9 @@ from syncd.serve.encode import BatchLines, BlockLines
 from syncd.serve.errors import ApiError
 from syncd.serve.peer import peer_of
 from syncd.serve.source import Source, Sources
+from syncd.serve.v3.ordering import Sorting
 from syncd.serve.v3.upstream import Upstream
+from syncd.serve.v3.views import Views
 from syncd.status import CacheStatus, EtcdStatus
 
 
@@ -35,6 +37,8 @@ class Context:
     """Who may read which keys."""
     block_lines: BlockLines = field(default_factory=BlockLines)
     batch_lines: BatchLines = field(default_factory=BatchLines)
+    views: Views = field(default_factory=Views)
+    sorting: Sorting = field(default_factory=Sorting)
     readers: int = 0
     """Watches that are open."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -115,14 +115,23 @@ class Store:
 
         Costs about as much as applying what happened since.
         """
-        undone: dict[bytes, Record | None] = {}
+        return self.past(revision)()
+
+    def past(self, revision: int) -> Callable[[], View]:
+        """What makes that view: to be called at any time, also in another thread, as that is what costs."""
         first = self.history.sequence_after(revision)
-        for batch in reversed(self.history.since(first, self.history.end - first)):
-            for event in reversed(batch.events):
-                undone[event.kv.key] = event.prev
-        blocks = self._blocks.copy()
-        blocks.apply(sorted(undone.items()))
-        return View(blocks, min(revision, self.revision), self.epoch)
+        batches = self.history.since(first, self.history.end - first)
+        blocks, epoch, revision = self._blocks.copy(), self.epoch, min(revision, self.revision)
+
+        def made() -> View:
+            undone: dict[bytes, Record | None] = {}
+            for batch in reversed(batches):
+                for event in reversed(batch.events):
+                    undone[event.kv.key] = event.prev
+            blocks.apply(sorted(undone.items()))
+            return View(blocks, revision, epoch)
+
+        return made
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after every change of state or revision; returns the way to stop that."""

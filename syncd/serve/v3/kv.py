@@ -1,7 +1,130 @@
-"""kv: to be written."""
+"""kv/range, and kv/txn of reads alone: from memory, or after asking etcd where it is."""
 
 from __future__ import annotations
 
-from syncd.serve.v3.handler import Handler
+import asyncio
+from collections.abc import Iterator
 
-CALLS: dict[str, Handler] = {}
+import orjson
+from aiohttp import web
+
+from syncd.serve.context import Context
+from syncd.serve.errors import ApiError
+from syncd.serve.freshness import etcd_revision, headers, must_be_ready, reach
+from syncd.serve.source import Source
+from syncd.serve.stream import CHUNK, Lines
+from syncd.serve.v3 import txn
+from syncd.serve.v3.body import read_body
+from syncd.serve.v3.errors import Code, EtcdError, compacted, future
+from syncd.serve.v3.handler import Handler
+from syncd.serve.v3.messages import decode, header
+from syncd.serve.v3.ranges import RangeRequest, Selection
+from syncd.store import View
+
+DEADLINE = 7.0
+"""Seconds in which a linearizable read must know where etcd is, and be there: etcd's own, by default."""
+
+
+async def range_(request: web.Request) -> web.StreamResponse:
+    """kv/range."""
+    asked = decode(RangeRequest, await read_body(request))
+    keys = asked.keys()
+    context = Context.of(request)
+    source = context.source(request, keys)
+    await _current(context, source, serializable=asked.serializable)
+    selection = Selection(await context.views.at(source.store, asked.revision), asked)
+    head = _header(context, source)
+    await context.sorting.sort(selection)
+    return await _send(request, source, selection.pieces(head))
+
+
+async def txn_(request: web.Request) -> web.StreamResponse:
+    """kv/txn, unless it writes."""
+    asked = decode(txn.TxnRequest, await read_body(request))
+    if txn.writes(asked):
+        raise EtcdError(Code.UNIMPLEMENTED, "syncd: reads only; this transaction may put or delete")
+    return await txn_reads(request, asked)
+
+
+async def txn_reads(request: web.Request, asked: txn.TxnRequest) -> web.StreamResponse:
+    """The answer to a transaction of which `txn.writes` says that it does not.
+
+    All that it names must lie in one mirrored range, as each range has a revision of its own.
+    """
+    txn.check(asked)
+    context = Context.of(request)
+    sources = [context.source(request, keys) for keys in txn.intervals(asked)]
+    if not (sources := sources or context.visible(request)[:1]):
+        raise EtcdError(Code.FAILED_PRECONDITION, "syncd: a transaction that names no key is about no range")
+    if any(source is not sources[0] for source in sources):
+        raise EtcdError(
+            Code.FAILED_PRECONDITION,
+            "syncd: a transaction must lie in one mirrored range: each has a revision of its own",
+        )
+    source = sources[0]
+    await _current(context, source, serializable=all(each.serializable for each in txn.ranges(asked)))
+    view, head = source.store.view(), _header(context, source)
+    outcome = txn.outcome(asked, view)
+    own = orjson.dumps({"revision": str(view.revision)})
+    answers = []
+    for read in outcome.reads():
+        selection = Selection(await _at(context, source, view, read.revision), read)
+        await context.sorting.sort(selection)
+        answers.append(selection.pieces(own))
+    return await _send(request, source, outcome.pieces(head, iter(answers)))
+
+
+async def _at(context: Context, source: Source, view: View, revision: int) -> View:
+    """The state at `revision`, as it is asked for in a transaction that sees `view`."""
+    if revision > view.revision:
+        raise future()
+    if revision < -1:  # seen: what etcd's kv/range takes for now is refused here, but for -1
+        raise compacted()
+    return view if revision <= 0 else await context.views.at(source.store, revision)
+
+
+async def _current(context: Context, source: Source, *, serializable: bool) -> None:
+    """Wait until the mirror has all that etcd had when the request came, unless that does not matter."""
+    if not serializable:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await reach(source, await etcd_revision(source))
+        except TimeoutError as error:
+            must_be_ready(context, source)
+            raise EtcdError(Code.UNAVAILABLE, "etcdserver: request timed out") from error
+        except ApiError as error:
+            must_be_ready(context, source)
+            raise EtcdError(
+                Code.UNAVAILABLE,
+                "syncd: etcd did not tell its revision; a serializable read is answered without it",
+            ) from error
+    must_be_ready(context, source)
+
+
+def _header(context: Context, source: Source) -> bytes:
+    return orjson.dumps(header(source, context.upstream.member()))
+
+
+async def _send(request: web.Request, source: Source, pieces: Iterator[bytes]) -> web.StreamResponse:
+    """The answer, which is made and sent piece by piece if it is a large one."""
+    fields = headers(source)
+    begun: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        begun.append(piece)
+        size += len(piece)
+        if size > CHUNK:
+            break
+        if not piece:
+            await asyncio.sleep(0)
+    else:
+        return web.Response(body=b"".join(begun), content_type="application/json", headers=fields)
+    lines = await Lines.begin(request, fields, kind="application/json")
+    await lines.add(b"".join(begun))
+    for piece in pieces:
+        await lines.add(piece)
+        await asyncio.sleep(0)
+    return await lines.end()
+
+
+CALLS: dict[str, Handler] = {"/kv/range": range_, "/kv/txn": txn_}
