@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd import __version__
-from syncd.client import Read
+from syncd.client import ReadOptions
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 failed; 2 usage or configuration; 3 no such key;
@@ -95,9 +95,14 @@ def _must_say_what(parser: argparse.ArgumentParser, snapshot: argparse.Namespace
         parser.error("snapshot: --offline asks no daemon, so only --max-age goes with it")
 
 
-def read_of(arguments: argparse.Namespace) -> Read:
+def read_of(arguments: argparse.Namespace) -> ReadOptions:
     """Return what an answer must satisfy."""
-    return Read(arguments.max_age, arguments.min_revision, arguments.wait, arguments.linearizable)
+    return ReadOptions(
+        max_age=arguments.max_age,
+        min_revision=arguments.min_revision,
+        wait=arguments.wait,
+        linearizable=arguments.linearizable,
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from syncd.cli.terminal import Output
-from syncd.client import Client, Read, SnapshotHead
+from syncd.client import Client, ReadOptions, SnapshotHead
 
 KEYS_A_STEP = 1000
 """Keys between two movements of the progress bar."""
@@ -20,10 +20,10 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, /) -> None: ...
 
 
-def snapshot(client: Client, output: Output, prefix: bytes, read: Read) -> None:
+def snapshot(client: Client, output: Output, prefix: bytes, read: ReadOptions) -> None:
     """Print the snapshot as it is served; CutError when it breaks off or its count is wrong."""
     total = received = 0
-    with client.snapshot(prefix, read) as stream, progress(output) as show:
+    with client.snapshot(prefix, **read) as stream, progress(output) as show:
         for message in stream.messages():
             output.json(stream.line)
             if isinstance(message, SnapshotHead):

@@ -1,23 +1,38 @@
-"""The local API from a reader's side; small, blocking, and quick to import.
+"""The local API from a reader's side: quick to import, for threads and for asyncio.
 
     with Client() as syncd:
         print(syncd.get("/apisix/routes/1").record.value)
         with syncd.watch("/apisix/") as changes:
-            for message in changes: ...
+            for batch in changes: ...
 
-The protocol is kept apart from the socket, so that any kind of I/O can carry it:
+    async with AsyncClient() as syncd:
+        print((await syncd.get("/apisix/routes/1")).record.value)
+        async with syncd.watch("/apisix/") as changes:
+            async for batch in changes: ...
+
+    with Mirror("/apisix/routes/", decode=json) as routes:
+        routes.wait_ready(timeout=10)
+        print(routes["/apisix/routes/1"])
+
+The protocol stands here once, and the two fronts only bring along how to wait:
 
     query                   a wish          → a request
     http11                  bytes           → head and body bytes
     answers, lines, status  body, lines     → values, messages, errors
-    connection              the one blocking socket, which only moves bytes
-    streams, blocking       put the two together
+    connection              a socket that never blocks, and one request at a time on it
+    streams, watching       a snapshot; a watch that goes on when its connection ends
+    reader                  all of these together, as coroutines
+    blocking, asynchronous  the fronts: `Client` runs the coroutines, `AsyncClient` lets them be awaited
+    mirror                  a prefix as a local mapping, on top of a watch
 
 Every error is a `ClientError`; the tree and what a watch does about each stand in `errors`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from syncd.client.answers import Freshness, Value
-from syncd.client.blocking import DEFAULT_SOCKET, Client
+from syncd.client.blocking import Client, Snapshot, Watch
 from syncd.client.errors import (
     AnswerError,
     BadRequestError,
@@ -39,24 +54,42 @@ from syncd.client.errors import (
     remedy,
 )
 from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
-from syncd.client.query import Read
+from syncd.client.query import Read, ReadOptions
+from syncd.client.reader import DEFAULT_SOCKET
 from syncd.client.status import RangeStatus, Status
-from syncd.client.streams import Snapshot, Watch
+from syncd.client.streams import AsyncSnapshot
+from syncd.client.watching import AsyncWatch, Change, Connected, Interrupted, Told
+
+if TYPE_CHECKING:
+    from syncd.client.asynchronous import AsyncClient
+    from syncd.client.mirror.replica import DecodeError
+    from syncd.client.mirror.threaded import Mirror
+    from syncd.client.mirror.updates import KeyChange, Update
+    from syncd.client.mirror.view import View
 
 __all__ = [
     "DEFAULT_SOCKET",
     "AnswerError",
+    "AsyncClient",
+    "AsyncSnapshot",
+    "AsyncWatch",
     "BadRequestError",
     "Bookmark",
+    "Change",
     "Client",
     "ClientError",
     "ClosingError",
     "CompactedError",
     "ConnectError",
+    "Connected",
     "CutError",
+    "DecodeError",
     "ForbiddenError",
     "Freshness",
     "InternalError",
+    "Interrupted",
+    "KeyChange",
+    "Mirror",
     "NotFoundError",
     "NotMirroredError",
     "NotReadyError",
@@ -65,15 +98,36 @@ __all__ = [
     "ProtocolError",
     "RangeStatus",
     "Read",
+    "ReadOptions",
     "Remedy",
     "SilenceError",
     "Snapshot",
     "SnapshotEnd",
     "SnapshotHead",
     "Status",
+    "Told",
     "TooStaleError",
+    "Update",
     "Value",
+    "View",
     "Watch",
     "WatchMessage",
     "remedy",
 ]
+
+
+_LATER = {
+    "AsyncClient": "syncd.client.asynchronous",
+    "DecodeError": "syncd.client.mirror.replica",
+    "KeyChange": "syncd.client.mirror.updates",
+    "Mirror": "syncd.client.mirror.threaded",
+    "Update": "syncd.client.mirror.updates",
+    "View": "syncd.client.mirror.view",
+}
+"""What not everybody needs, and where it is: asyncio alone costs more to import than all of the rest."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,52 +1,69 @@
-"""The blocking client: asks for what a reader wants and hands out values, snapshots and watches."""
+"""The blocking front: `Client`, and the snapshots and watches that it gives."""
 
 from __future__ import annotations
 
+import math
 import os
+import select
+import socket
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar, Unpack
 
-from syncd.client import answers, query, status
+from syncd.client import status
 from syncd.client.answers import Freshness, Value
-from syncd.client.connection import Connection
-from syncd.client.errors import CutError
 from syncd.client.http11 import Head
-from syncd.client.lines import Bookmark, WatchLines
-from syncd.client.query import ANY, DEFAULT_HEARTBEAT, Read, Request
-from syncd.client.streams import Snapshot, Watch
+from syncd.client.lines import Bookmark, SnapshotMessage
+from syncd.client.query import DEFAULT_HEARTBEAT, ReadOptions, Request
+from syncd.client.reader import DEFAULT_TIMEOUT, Keys, Reader
+from syncd.client.streams import AsyncSnapshot, AsyncStream
+from syncd.client.watching import CHANGES, AsyncWatch, Change, Told
+from syncd.records import Record
 
-DEFAULT_SOCKET = "/run/syncd/syncd.sock"
-
-DEFAULT_TIMEOUT = 30.0
-"""Seconds: a linearizable read may take as long as etcd's own time-out of some ten seconds."""
-
-MISSED_HEARTBEATS = 3
-"""A watch that stays silent for so many heartbeats is as good as cut."""
+MessageT = TypeVar("MessageT")
+ResultT = TypeVar("ResultT")
 
 
 class Client:
-    """Reads from the daemon behind a Unix socket; blocking, and not to be shared between threads.
+    """Reads from the daemon behind a Unix socket; blocking.
 
-    `socket_path` defaults to `$SYNCD_SOCKET`, then /run/syncd/syncd.sock. Whole answers share one
-    connection, which is made when first needed, made anew after the daemon restarted, and left behind by a
-    forked child. Each snapshot and each watch has a connection of its own. Every method raises
-    `ClientError`s only (see errors.py).
+    `socket_path` defaults to `$SYNCD_SOCKET`, then /run/syncd/syncd.sock. Every method raises `ClientError`s
+    only (see errors.py), and takes:
+
+    - `timeout`: seconds of silence, not of all that it takes, after which to give up with a SilenceError;
+      what the daemon itself is asked to `wait` comes on top. By default the client's own.
+    - where keys are read, what the answer must satisfy: `max_age` (seconds: TooStaleError rather than older),
+      `min_revision` (wait until the daemon has it), `wait` (for that, seconds at most), `linearizable` (let
+      the daemon ask etcd where it is, and wait until it is there, too).
+
+    Threads may share a client. Whole answers share connections, which are made when they are needed, made
+    anew after the daemon restarted, and left to the parent by a forked child. Each snapshot and each watch
+    has a connection of its own, and is for one thread at a time.
     """
 
     def __init__(self, socket_path: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.socket_path = socket_path or os.environ.get("SYNCD_SOCKET") or DEFAULT_SOCKET
-        self.timeout = timeout
-        self._connection: Connection | None = None
-        self._pid = os.getpid()
+        self._reader = Reader(socket_path, timeout, _Blocking())
+        self.socket_path = self._reader.socket_path
 
-    def get(self, key: bytes | str, read: Read = ANY) -> Value:
+    def get(self, key: bytes | str, *, timeout: float | None = None, **read: Unpack[ReadOptions]) -> Value:
         """Read one key; NotFoundError when it does not exist."""
-        name = _encoded(key)
-        return answers.value(name, *self.fetch(query.value(name, read)))
+        return _run(self._reader.get(key, timeout=timeout, **read))
 
-    def snapshot(self, prefix: bytes | str, read: Read = ANY, *, keys_only: bool = False) -> Snapshot:
+    def list(self, prefix: bytes | str, *, timeout: float | None = None, **read: Unpack[ReadOptions]) -> Keys:
+        """Read which keys there are under a prefix, in order, all at one revision."""
+        return _run(self._reader.list(prefix, timeout=timeout, **read))
+
+    def snapshot(
+        self,
+        prefix: bytes | str,
+        *,
+        keys_only: bool = False,
+        timeout: float | None = None,
+        **read: Unpack[ReadOptions],
+    ) -> Snapshot:
         """Read all keys under a prefix at one revision: iterate over the records, inside a `with`."""
-        return self.open_snapshot(query.snapshot(_encoded(prefix), read, keys_only=keys_only))
+        return Snapshot(self._reader.snapshot(prefix, keys_only=keys_only, timeout=timeout, **read))
 
     def watch(
         self,
@@ -56,58 +73,64 @@ class Client:
         with_snapshot: bool = False,
         prev_kv: bool = False,
         heartbeat: float = DEFAULT_HEARTBEAT,
+        resume: bool = True,
+        patience: float = 0.0,
+        timeout: float | None = None,
+        **read: Unpack[ReadOptions],
     ) -> Watch:
-        """Watch the changes under a prefix from now on, or after a bookmark or revision.
+        """Watch the changes under a prefix: iterate over them, inside a `with`, which connects.
 
-        Use it in a `with` statement and iterate over its messages; it ends with an error only;
-        with ClosingError, CutError and SilenceError it can be resumed after its `bookmark`.
+        It begins now, or after a bookmark or revision, and goes on through restarts of the daemon: each
+        `Batch` comes once, and none is missing. What etcd itself has lost comes as a batch with `resync`.
+
+        - `after`: where to begin; of a bare revision nobody knows the epoch.
+        - `with_snapshot`: begin with all that there is (SnapshotHead, a Record each, SnapshotEnd), unless
+          `after` says where to begin. When the daemon no longer has what comes next, another snapshot
+          replaces all that was told before; without this, that is a CompactedError.
+        - `prev_kv`: tell also what a key held before.
+        - `heartbeat`: seconds between `Progress` messages; three without any are an interruption.
+        - `resume`: False for one connection only, whose end is raised (as ClosingError, CutError, …).
+        - `patience`: seconds to go on trying while the first connection fails; `math.inf` for ever. Once it
+          began, it is never given up, but for what would fail again: ForbiddenError, NotMirroredError, …
+        - `max_age`, `min_revision`, `wait`, `linearizable`: what it must satisfy to begin, not to resume.
         """
-        mark = Bookmark(after) if isinstance(after, int) else after
-        request = query.watch(
-            _encoded(prefix),
-            after=mark,
+        waiting = _Stoppable()
+        watch = Reader(self.socket_path, self._reader.timeout, waiting).watch(
+            prefix,
+            after=after,
             with_snapshot=with_snapshot,
             prev_kv=prev_kv,
             heartbeat=heartbeat,
+            resume=resume,
+            patience=patience,
+            timeout=timeout,
+            **read,
         )
-        connection, fresh = self._open(request)
-        connection.expect_every(heartbeat * MISSED_HEARTBEATS)
-        if with_snapshot:
-            begin = None
-        elif mark is None:
-            begin = Bookmark(fresh.revision, fresh.epoch)
-        else:
-            begin = Bookmark(mark.revision, mark.epoch or fresh.epoch)
-        return Watch(connection, fresh, WatchLines(begin))
+        return Watch(watch, waiting)
 
-    def status(self) -> status.Status:
+    def status(self, *, timeout: float | None = None) -> status.Status:
         """Ask how the daemon and its ranges are doing."""
-        return status.decode_status(self.fetch(query.status())[1])
+        return _run(self._reader.status(timeout=timeout))
 
-    def accept(self, name: str) -> bool:
+    def wait(self, min_revision: int, prefix: bytes | str, *, timeout: float | None = None) -> Freshness:
+        """Wait until the daemon has a revision of the range that `prefix` is in, `timeout` seconds at most.
+
+        Also through restarts of the daemon. TooStaleError when it is not reached in time, or the last error,
+        when the daemon could not even be asked.
+        """
+        return _run(self._reader.wait(min_revision, prefix, timeout=timeout))
+
+    def accept(self, name: str, *, timeout: float | None = None) -> bool:
         """Let through what the guard of the range called `name` holds back; whether there was anything."""
-        return status.decode_accepted(self.fetch(query.accept(name))[1])
+        return _run(self._reader.accept(name, timeout=timeout))
 
-    def fetch(self, request: Request) -> tuple[Head, bytes]:
+    def fetch(self, request: Request, *, timeout: float | None = None) -> tuple[Head, bytes]:
         """Return a whole answer as it was sent; AnswerError when it is a refusal."""
-        known = self._known_connection()
-        if known is not None:
-            try:
-                return self._fetch(known, request)
-            except CutError:
-                pass  # an idle connection dies with the daemon it led to; its successor deserves one try
-        self._connection = Connection(self.socket_path, self.timeout)
-        return self._fetch(self._connection, request)
-
-    def open_snapshot(self, request: Request) -> Snapshot:
-        """Begin to read the answer to a snapshot request; `messages()` and `line` give all of it."""
-        return Snapshot(*self._open(request))
+        return _run(self._reader.fetch(request, timeout=timeout))
 
     def close(self) -> None:
-        """Close the shared connection; the next request makes a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the connections that are idle; the next request makes a new one."""
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,36 +140,178 @@ class Client:
     ) -> None:
         self.close()
 
-    def _known_connection(self) -> Connection | None:
-        if self._pid != os.getpid():
-            # The parent goes on using the connection: two readers would take each other's answers.
-            self._pid = os.getpid()
-            self.close()
-        if self._connection is not None and not self._connection.reusable:
-            self.close()
-        return self._connection
 
-    @staticmethod
-    def _fetch(connection: Connection, request: Request) -> tuple[Head, bytes]:
-        head = connection.request(request)
-        _accept(connection, head)
-        return head, b"".join(connection.body())
+class Stream(Generic[MessageT]):
+    """Messages that come: `with` connects, `receive()` gives one after the other."""
 
-    def _open(self, request: Request) -> tuple[Connection, Freshness]:
-        connection = Connection(self.socket_path, self.timeout)
+    def __init__(self, stream: AsyncStream[MessageT]) -> None:
+        self._stream = stream
+
+    @property
+    def freshness(self) -> Freshness:
+        """What the headers of the answer said; there are none before it has begun."""
+        return self._stream.freshness
+
+    @property
+    def line(self) -> bytes:
+        """The last message as the daemon sent it, without its newline."""
+        return self._stream.line
+
+    def open(self) -> None:
+        """Connect, if that has not been done; what `with` does."""
+        _run(self._stream.__aenter__())
+
+    def receive(self) -> MessageT | None:
+        """Wait for the next message; None after the last one, or when this was closed."""
+        stream = self._stream
+        return stream.take() if stream.pending else _run(stream.receive())
+
+    def messages(self) -> Iterator[MessageT]:
+        """Iterate over all messages that are still to come."""
+        return iter(self.receive, None)
+
+    def close(self) -> None:
+        """Leave; the daemon notices. Any number of times."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Snapshot(Stream[SnapshotMessage]):
+    """All keys under a prefix at one revision; iterating gives the records.
+
+    An iteration that ends by itself was complete: a transfer that is cut raises CutError.
+    """
+
+    def __init__(self, stream: AsyncSnapshot) -> None:
+        super().__init__(stream)
+
+    def __iter__(self) -> Iterator[Record]:
+        return (message for message in self.messages() if isinstance(message, Record))
+
+
+class Watch(Stream[Told]):
+    """Changes without end; iterating gives each `Batch` once, and a snapshot's messages if asked for.
+
+    `messages()` and `receive()` give everything: also `Progress`, `Connected` and `Interrupted`.
+    """
+
+    def __init__(self, watch: AsyncWatch, waiting: _Stoppable) -> None:
+        super().__init__(watch)
+        self._watch = watch
+        self._waiting = waiting
+
+    def __iter__(self) -> Iterator[Change]:
+        return (message for message in self.messages() if isinstance(message, CHANGES))
+
+    @property
+    def bookmark(self) -> Bookmark | None:
+        """Up to where all changes were told; None before the beginning, and until a snapshot is complete."""
+        return self._watch.bookmark
+
+    def receive(self) -> Told | None:
+        """Wait for the next message; None when the watch was closed or stopped."""
         try:
-            head = connection.request(request)
-            _accept(connection, head)
-            return connection, answers.freshness(head)
-        except BaseException:
-            connection.close()
-            raise
+            if not self._waiting.stopped:
+                return super().receive()
+        except _Stopped:
+            pass
+        self.close()
+        return None
+
+    def open(self) -> None:
+        """Connect, however long patience lasts; the error that the last attempt met."""
+        with suppress(_Stopped):  # then there is nothing to iterate over
+            super().open()
+
+    def stop(self) -> None:
+        """End the watch, from another thread or a signal handler: a wait in it ends, and so do iterations."""
+        self._waiting.stop()
 
 
-def _accept(connection: Connection, head: Head) -> None:
-    if head.status != 200:
-        raise answers.refusal(head, b"".join(connection.body()))
+def _run(operation: Coroutine[object, None, ResultT]) -> ResultT:
+    """Run a coroutine of the core: its `Waiting` blocks, so it never suspends, and one step is all of it."""
+    try:
+        operation.send(None)
+    except StopIteration as end:
+        result: ResultT = end.value
+        return result
+    raise AssertionError("the client's core waited for something else than its Waiting")
 
 
-def _encoded(key: bytes | str) -> bytes:
-    return key.encode() if isinstance(key, str) else key
+class _Blocking:
+    """Waits as a thread does."""
+
+    async def readable(self, sock: socket.socket, seconds: float) -> None:
+        """Wait until there is something to read, or an end."""
+        self._poll(seconds, sock.fileno(), select.POLLIN)
+
+    async def writable(self, sock: socket.socket, seconds: float) -> None:
+        """Wait until there is room to write."""
+        self._poll(seconds, sock.fileno(), select.POLLOUT)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for nothing but the time."""
+        with suppress(TimeoutError):
+            self._poll(seconds)
+
+    def _poll(self, seconds: float, descriptor: int = -1, events: int = 0) -> None:
+        poll = select.poll()
+        if events:
+            poll.register(descriptor, events)
+        if not poll.poll(_milliseconds(seconds)):
+            raise TimeoutError
+
+
+class _Stopped(Exception):
+    """A wait ended because the watch shall."""
+
+
+class _Stoppable(_Blocking):
+    """The same, until it is stopped.
+
+    A descriptor wakes it, for a thread in poll() listens to nothing else. That one is open as long as this
+    object lives: whoever calls `stop()` late must not write into another file that has got the same number.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._listen()
+
+    def stop(self) -> None:
+        """End the wait that there is, and all that follow; in a forked child, those of the child."""
+        self.stopped = True
+        if self._pid == os.getpid():
+            os.eventfd_write(self._wake, 1)
+
+    def _listen(self) -> None:
+        self._pid = os.getpid()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def _poll(self, seconds: float, descriptor: int = -1, events: int = 0) -> None:
+        if self._pid != os.getpid():
+            os.close(self._wake)  # it would wake the parent, and the parent this one
+            self._listen()
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if events:
+            poll.register(descriptor, events)
+        ready = poll.poll(_milliseconds(seconds))
+        if self.stopped:
+            raise _Stopped
+        if not ready:
+            raise TimeoutError
+
+    def __del__(self) -> None:
+        os.close(self._wake)
+
+
+def _milliseconds(seconds: float) -> float | None:
+    return None if seconds == math.inf else seconds * 1000

@@ -1,62 +1,117 @@
-"""The socket: one blocking connection to the daemon, one request at a time on it."""
+"""One connection to the daemon: a socket that never blocks, and one request at a time on it.
+
+Reading and writing stand here once. What is different between threads and asyncio is only how one waits, and
+that is `Waiting`: the fronts bring it along.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from collections.abc import Iterator
+import time
+from typing import Protocol
 
-from syncd.client.errors import ClientError, ConnectError, CutError, ProtocolError, SilenceError
+from syncd.client.errors import ClientError, ConnectError, CutError, SilenceError
 from syncd.client.http11 import Head, ResponseReader, encode_request
 from syncd.client.query import Request
 
 RECEIVE = 256 * 1024
 """Bytes asked of the socket at once."""
 
+CROWDED = 0.01
+"""Seconds between attempts to connect while the daemon's queue of connections is full."""
+
 _LOCAL = {"Accept-Encoding": "identity"}
 
 
-class Connection:
-    """Sends requests and reads answers; `timeout` seconds without a byte are a SilenceError.
+class Waiting(Protocol):
+    """How a front waits; TimeoutError when what is waited for does not come within `seconds`."""
 
-    A connection on which anything went wrong is closed and stays so.
+    async def readable(self, sock: socket.socket, seconds: float) -> None:
+        """Wait until there is something to read, or an end."""
+
+    async def writable(self, sock: socket.socket, seconds: float) -> None:
+        """Wait until there is room to write."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for nothing but the time."""
+
+
+class Connection:
+    """Sends requests and reads answers; so many seconds without a byte are a SilenceError.
+
+    A connection on which anything went wrong, or a wait was cancelled while it was between two answers, is
+    of no use any more and not `reusable`. It belongs to the process that made it: a forked child that uses
+    it gets a CutError, for the parent may be reading from it.
     """
 
-    def __init__(self, path: str, timeout: float) -> None:
-        self.path = path
-        self._timeout = timeout
+    def __init__(self, sock: socket.socket, path: str, waiting: Waiting) -> None:
+        self._socket = sock
+        self._path = path
+        self._waiting = waiting
+        self._pid = os.getpid()
+        self._silence = 0.0
         self._answer: ResponseReader | None = None
         self._early = b""  # body bytes that came together with the head
-        self._socket = _connect(path, timeout)
 
-    def request(self, request: Request) -> Head:
-        """Send a request and read the head of its answer; the body is read with `body()`."""
-        self._answer = ResponseReader()
+    @classmethod
+    async def open(cls, path: str, seconds: float, waiting: Waiting) -> Connection:
+        """Connect to the socket at `path`; ConnectError when that cannot be done within so many seconds."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        deadline = time.monotonic() + seconds
+        try:
+            while True:
+                try:
+                    sock.connect(path)
+                except BlockingIOError:
+                    # Its queue is full. A Unix socket tells that at once, and not when there is room.
+                    if time.monotonic() >= deadline:
+                        raise
+                else:
+                    return cls(sock, path, waiting)
+                await waiting.sleep(CROWDED)
+        except OSError as error:
+            sock.close()
+            # A path that is too long for an address has no errno.
+            raise ConnectError(path, error.errno, error.strerror or str(error)) from error
+        except BaseException:
+            sock.close()
+            raise
+
+    async def request(self, request: Request, silence: float) -> Head:
+        """Send a request and read the head of its answer; the body is read with `receive()`.
+
+        `silence`: seconds without a byte that are a SilenceError.
+        """
+        self._answer = answer = ResponseReader()
         self._early = b""
-        data = encode_request(request.target, {**_LOCAL, **request.headers}, request.method)
-        self._send(data, request.patience)
-        while self._answer.head is None:
-            self._early += self._receive(self._answer)
-        self._socket.settimeout(self._timeout)
-        return self._answer.head
+        self._silence = silence + request.patience
+        await self._send(encode_request(request.target, {**_LOCAL, **request.headers}, request.method))
+        while answer.head is None:
+            self._early += await self._receive(answer)
+        self._silence = silence
+        return answer.head
 
-    def body(self) -> Iterator[bytes]:
-        """Read the body as it comes; CutError when the connection ends before the body does."""
+    async def receive(self) -> bytes:
+        """Return the next bytes of the body, b"" at its end; CutError when the connection ends before."""
+        data, self._early = self._early, b""
         answer = self._answer
-        if answer is None:
-            return
-        if self._early:
-            yield self._early
-            self._early = b""
-        while not answer.done:
-            if data := self._receive(answer):
-                yield data
+        while answer is not None and not data and not answer.done:
+            data = await self._receive(answer)
+        return data
+
+    async def rest(self) -> bytes:
+        """Read the body to its end."""
+        pieces = []
+        while data := await self.receive():
+            pieces.append(data)
+        return b"".join(pieces)
 
     def expect_every(self, seconds: float) -> None:
         """From now on, take silence for longer than this for the end."""
-        self._timeout = seconds
-        self._socket.settimeout(seconds)
+        self._silence = seconds
 
     @property
     def reusable(self) -> bool:
@@ -69,40 +124,44 @@ class Connection:
         """Close the socket; any number of times."""
         self._socket.close()
 
-    def _send(self, data: bytes, patience: float) -> None:
-        self._socket.settimeout(self._timeout + patience)
+    async def _send(self, data: bytes) -> None:
+        self._check_owner()
         try:
-            self._socket.sendall(data)
+            while data:
+                try:
+                    data = data[self._socket.send(data) :]
+                except BlockingIOError:
+                    await self._waiting.writable(self._socket, self._silence)
         except OSError as error:
             raise self._failed(error) from error
 
-    def _receive(self, answer: ResponseReader) -> bytes:
+    async def _receive(self, answer: ResponseReader) -> bytes:
+        self._check_owner()
         try:
-            return answer.feed(self._socket.recv(RECEIVE))
+            return answer.feed(await self._read())
         except OSError as error:
             raise self._failed(error) from error
-        except (CutError, ProtocolError):
+        except ClientError:
             self.close()
             raise
 
+    async def _read(self) -> bytes:
+        while True:
+            # First wait, then read: a wait that is cancelled has taken nothing away, and an asyncio reader
+            # gives way to others however fast the daemon sends.
+            await self._waiting.readable(self._socket, self._silence)
+            try:
+                return self._socket.recv(RECEIVE)
+            except BlockingIOError:
+                continue
+
+    def _check_owner(self) -> None:
+        if self._pid != os.getpid():
+            self.close()
+            raise CutError("this process was forked, and the connection is its parent's")
+
     def _failed(self, error: OSError) -> ClientError:
-        seconds = self._socket.gettimeout()
         self.close()
         if isinstance(error, TimeoutError):
-            return SilenceError(f"{self.path} said nothing for {seconds:g} s")
-        return CutError(f"the connection to {self.path} was lost: {os.strerror(error.errno or errno.EIO)}")
-
-
-def _connect(path: str, timeout: float) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(timeout)
-    try:
-        sock.connect(path)
-    except OSError as error:
-        sock.close()
-        # A path that is too long for an address has no errno; a full backlog times out or says EAGAIN.
-        raise ConnectError(path, error.errno, error.strerror or str(error)) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+            return SilenceError(f"{self._path} said nothing for {self._silence:g} s")
+        return CutError(f"the connection to {self._path} was lost: {os.strerror(error.errno or errno.EIO)}")

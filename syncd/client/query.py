@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
 from urllib.parse import quote
 
 import msgspec
@@ -29,6 +30,15 @@ ANY = Read()
 """Whatever is served now."""
 
 
+class ReadOptions(TypedDict, total=False):
+    """What `Read` holds, as keyword arguments of every read."""
+
+    max_age: float | None
+    min_revision: int | None
+    wait: float | None
+    linearizable: bool
+
+
 class Request(msgspec.Struct, frozen=True):
     """Target and headers, and how long syncd may rightly take before it answers. All can be repeated."""
 
@@ -53,6 +63,7 @@ def snapshot(prefix: bytes, read: Read = ANY, *, keys_only: bool = False) -> Req
 
 def watch(
     prefix: bytes,
+    read: Read = ANY,
     *,
     after: Bookmark | None = None,
     with_snapshot: bool = False,
@@ -60,7 +71,7 @@ def watch(
     heartbeat: float = DEFAULT_HEARTBEAT,
 ) -> Request:
     """Ask for all changes under a prefix: those after a bookmark, or from now on."""
-    parameters = {"prefix": prefix, "heartbeat_ms": _milliseconds(heartbeat)}
+    parameters = {"prefix": prefix, "heartbeat_ms": _milliseconds(heartbeat), **_reading(read)}
     if after is not None:
         parameters["from"] = b"%d" % after.revision
         if after.epoch:
@@ -69,7 +80,7 @@ def watch(
         parameters["snapshot"] = b"true"
     if prev_kv:
         parameters["prev_kv"] = b"true"
-    return _request("/v1/watch", parameters, {}, ANY)
+    return _request("/v1/watch", parameters, {}, read)
 
 
 def status() -> Request:

@@ -1,102 +1,228 @@
-"""Answers that come as lines, each on a connection of its own: `Snapshot` and `Watch`."""
+"""Answers that come as lines, each on a connection of its own: what a snapshot and a watch have in common."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+import msgspec
+
+from syncd.client import answers
 from syncd.client.answers import Freshness
-from syncd.client.connection import Connection
+from syncd.client.connection import Connection, Waiting
 from syncd.client.errors import ClientError
-from syncd.client.lines import (
-    Bookmark,
-    LineReader,
-    LineSplitter,
-    SnapshotLines,
-    SnapshotMessage,
-    WatchLines,
-    WatchMessage,
-)
+from syncd.client.lines import LineReader, LineSplitter, SnapshotLines, SnapshotMessage
+from syncd.client.query import Request
 from syncd.records import Record
 
 MessageT = TypeVar("MessageT")
+KindT = TypeVar("KindT")
 
 
-class Stream(Generic[MessageT]):
-    """An answer of lines that is being received; an iteration that was left can be taken up again."""
+class Way(msgspec.Struct, frozen=True):
+    """How to get to the daemon, and how long to wait there for a byte."""
 
-    def __init__(self, connection: Connection, fresh: Freshness, reader: LineReader[MessageT]) -> None:
-        self.freshness = fresh
-        """What the answer's headers said."""
+    path: str
+    timeout: float
+    waiting: Waiting
+
+    async def connect(self) -> Connection:
+        """Connect."""
+        return await Connection.open(self.path, self.timeout, self.waiting)
+
+    async def begin(self, request: Request) -> tuple[Connection, Freshness]:
+        """Send a request on a connection of its own, and read what its answer begins with."""
+        connection = await self.connect()
+        try:
+            head = await connection.request(request, self.timeout)
+            if head.status == 200:
+                return connection, answers.freshness(head)
+            refusal = answers.refusal(head, await connection.rest())
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        raise refusal
+
+
+class Lines(Generic[MessageT]):
+    """The lines of one answer, and the messages in them."""
+
+    def __init__(self, connection: Connection, reader: LineReader[MessageT]) -> None:
         self.line = b""
         """The line of the last message as it was sent, without its newline."""
+        self.pending: deque[bytes] = deque()
+        """Lines that have come, and that nobody has taken yet."""
         self._connection = connection
         self._reader = reader
-        self._body = connection.body()
         self._splitter = LineSplitter()
-        self._lines: deque[bytes] = deque()
-        self._ended = False
 
-    def receive(self) -> MessageT | None:
-        """Wait for the next message; None after the last one, ClientError (see errors.py) when it is cut."""
+    def take(self) -> MessageT:
+        """Return the next message of those that are pending; AnswerError when it is the daemon's farewell."""
+        self.line = self.pending.popleft()
+        return self._reader.receive(self.line)
+
+    async def fill(self) -> bool:
+        """Wait for more lines; False when the answer was complete without, ClientError when it was not."""
+        while not self.pending:
+            data = await self._connection.receive()
+            self.pending.extend(self._splitter.feed(data) if data else self._splitter.finish())
+            if not data and not self.pending:
+                self._reader.finish()
+                return False
+        return True
+
+    def close(self) -> None:
+        """Leave; the daemon notices."""
+        self._connection.close()
+
+
+class AsyncStream(ABC, Generic[MessageT]):
+    """Messages that come: `async with` connects, `receive()` gives one after the other.
+
+    A `receive()` that is cancelled has taken nothing: the next one goes on. It is for one task at a time.
+    """
+
+    line = b""
+    """The last message as the daemon sent it, without its newline."""
+    _freshness: Freshness | None = None
+
+    @property
+    def freshness(self) -> Freshness:
+        """What the headers of the answer said; there are none before it has begun."""
+        if self._freshness is None:
+            raise RuntimeError("nothing has begun yet: use this inside a `with`")
+        return self._freshness
+
+    @property
+    @abstractmethod
+    def pending(self) -> bool:
+        """Whether `take()` has a message without waiting."""
+
+    @abstractmethod
+    def take(self) -> MessageT:
+        """Return a message that is there."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, if that has not been done."""
+
+    @abstractmethod
+    async def receive(self) -> MessageT | None:
+        """Wait for the next message; None after the last one, or when this was closed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave; the daemon notices. Any number of times."""
+
+    def messages(self) -> AsyncIterator[MessageT]:
+        """Iterate over all messages that are still to come."""
+        return Messages(self.receive)
+
+    async def __aenter__(self) -> Self:
         try:
-            while not self._lines and not self._ended:
-                data = next(self._body, b"")
-                self._ended = not data
-                self._lines.extend(self._splitter.feed(data) if data else self._splitter.finish())
-            if self._lines:
-                self.line = self._lines.popleft()
-                return self._reader.receive(self.line)
-            self._reader.finish()
+            await self.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Messages(AsyncIterator[MessageT]):
+    """Iterates over what is received; an iteration that was left or cancelled can be taken up again.
+
+    Not a generator: that would be over as soon as one wait in it is cancelled.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[MessageT | None]]) -> None:
+        self._receive = receive
+
+    async def __anext__(self) -> MessageT:
+        message = await self._receive()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+
+class Selected(AsyncIterator[KindT]):
+    """Iterates over those messages that are of some kinds."""
+
+    def __init__(self, messages: AsyncIterator[object], kinds: tuple[type[KindT], ...]) -> None:
+        self._messages = messages
+        self._kinds = kinds
+
+    async def __anext__(self) -> KindT:
+        while True:
+            message = await anext(self._messages)
+            if isinstance(message, self._kinds):
+                return message
+
+
+class AsyncSnapshot(AsyncStream[SnapshotMessage]):
+    """All keys under a prefix at one revision; iterating gives the records.
+
+    An iteration that ends by itself was complete: a transfer that is cut raises CutError.
+    """
+
+    def __init__(self, way: Way, request: Request) -> None:
+        self._way = way
+        self._request = request
+        self._lines: Lines[SnapshotMessage] | None = None
+        self._closed = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether `take()` has a message without waiting."""
+        return self._lines is not None and bool(self._lines.pending)
+
+    def take(self) -> SnapshotMessage:
+        """Return a message that is there."""
+        try:
+            message = self._begun().take()
+        except ClientError:
+            self.close()
+            raise
+        self.line = self._begun().line
+        return message
+
+    async def open(self) -> None:
+        """Ask, and read what the answer begins with; a refusal is an AnswerError."""
+        if self._lines is None:
+            connection, self._freshness = await self._way.begin(self._request)
+            self._lines = Lines(connection, SnapshotLines())
+
+    async def receive(self) -> SnapshotMessage | None:
+        """Wait for the next message; None after the last one, CutError when that is not the end."""
+        if self._closed:
+            return None
+        await self.open()
+        try:
+            if await self._begun().fill():
+                return self.take()
         except ClientError:
             self.close()
             raise
         self.close()
         return None
 
-    def messages(self) -> Iterator[MessageT]:
-        """Iterate over all messages that are still to come."""
-        return iter(self.receive, None)
-
     def close(self) -> None:
-        """Leave; the daemon notices."""
-        self._connection.close()
+        """Leave; the daemon notices. Any number of times."""
+        self._closed = True
+        if self._lines is not None:
+            self._lines.close()
 
-    def __enter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[Record]:
+        return Selected(self.messages(), (Record,))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Snapshot(Stream[SnapshotMessage]):
-    """All keys under a prefix at one revision; iterating gives the records.
-
-    An iteration that ends by itself was complete: a transfer that is cut raises CutError.
-    """
-
-    def __init__(self, connection: Connection, fresh: Freshness) -> None:
-        super().__init__(connection, fresh, SnapshotLines())
-
-    def __iter__(self) -> Iterator[Record]:
-        return (message for message in self.messages() if isinstance(message, Record))
-
-
-class Watch(Stream[WatchMessage]):
-    """Changes without end; iterating gives `Batch`, `Progress`, and a snapshot's messages if asked for."""
-
-    def __init__(self, connection: Connection, fresh: Freshness, reader: WatchLines) -> None:
-        super().__init__(connection, fresh, reader)
-        self._changes = reader
-
-    def __iter__(self) -> Iterator[WatchMessage]:
-        return self.messages()
-
-    @property
-    def bookmark(self) -> Bookmark | None:
-        """From where to resume; None while there is nothing to resume, because a snapshot is not complete."""
-        return self._changes.bookmark
+    def _begun(self) -> Lines[SnapshotMessage]:
+        if self._lines is None:
+            raise RuntimeError("nothing has begun yet: use this inside a `with`")
+        return self._lines

@@ -14,6 +14,7 @@ from syncd.client import (
     Client,
     ClosingError,
     CompactedError,
+    Connected,
     ConnectError,
     CutError,
     NotFoundError,
@@ -102,10 +103,10 @@ def test_refusals_carry_what_came_with_them(path: Path) -> None:
     ) as daemon:
         client = Client(daemon.path)
         with pytest.raises(NotReadyError) as not_ready:
-            client.snapshot("/")
+            client.snapshot("/").open()
         assert not_ready.value.retry_after == 1
         with pytest.raises(CompactedError) as compacted:
-            client.watch("/", after=1)
+            client.watch("/", after=1).open()
         assert compacted.value.oldest_revision == 40
 
 
@@ -151,9 +152,10 @@ def test_a_watch_ends_with_the_daemons_farewell(path: Path) -> None:
     """And knows then from where to resume."""
     farewell = b'{"error":{"code":"closing","message":"bye"}}\n'
     answer = streamed(b'{"revision":9,"progress":true}\n', farewell)
-    with FakeDaemon(path, [answer]) as daemon, Client(daemon.path).watch("/") as watch:
-        messages = iter(watch)
+    with FakeDaemon(path, [answer]) as daemon, Client(daemon.path).watch("/", resume=False) as watch:
+        messages = watch.messages()
         assert watch.bookmark == Bookmark(7, "e1")
+        assert isinstance(next(messages), Connected)
         assert next(messages) == Progress(9, "e1")
         with pytest.raises(ClosingError):
             next(messages)
@@ -163,7 +165,7 @@ def test_a_watch_ends_with_the_daemons_farewell(path: Path) -> None:
 def test_a_watch_that_is_cut_says_so(path: Path) -> None:
     """A body without its end is no farewell."""
     answer = head(headers=CHUNKED) + chunks(b'{"revision":9,"progress":true}\n')
-    with FakeDaemon(path, [answer]) as daemon, Client(daemon.path).watch("/", after=8) as watch:
+    with FakeDaemon(path, [answer]) as daemon, Client(daemon.path).watch("/", after=8, resume=False) as watch:
         assert watch.bookmark == Bookmark(8, "e1")
         with pytest.raises(CutError):
             list(watch)
@@ -175,11 +177,13 @@ def test_a_watch_that_stays_silent_is_given_up(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor() as pool:
         listener.bind(str(path))
         listener.listen()
-        opening = pool.submit(Client(str(path)).watch, "/", heartbeat=0.01)
+        watch = Client(str(path)).watch("/", heartbeat=0.01, resume=False)
+        opening = pool.submit(watch.open)
         connection, _ = listener.accept()
         with connection:
             connection.sendall(head(headers=CHUNKED))
-            with opening.result() as watch, pytest.raises(SilenceError):
+            opening.result()
+            with watch, pytest.raises(SilenceError):
                 list(watch)
 
 
@@ -189,7 +193,7 @@ def test_a_daemon_that_does_not_answer_is_given_up(path: Path) -> None:
         listener.bind(str(path))
         listener.listen()
         client = Client(str(path), timeout=0.05)
-        for ask in (client.status, lambda: client.watch("/"), lambda: client.snapshot("/")):
+        for ask in (client.status, lambda: client.watch("/").open(), lambda: client.snapshot("/").open()):
             with pytest.raises(SilenceError):
                 ask()
 
@@ -199,7 +203,7 @@ def test_something_else_behind_the_socket_is_noticed(path: Path) -> None:
     stranger = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     with FakeDaemon(path, [stranger], [stranger], [b"220 mail ready\r\n\r\n"]) as daemon:
         client = Client(daemon.path)
-        for ask in (lambda: client.snapshot("/"), lambda: client.watch("/"), client.status):
+        for ask in (lambda: client.snapshot("/").open(), lambda: client.watch("/").open(), client.status):
             with pytest.raises(ProtocolError):
                 ask()
 

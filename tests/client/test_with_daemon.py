@@ -14,13 +14,13 @@ from syncd.client import (
     Client,
     ClosingError,
     CompactedError,
+    Connected,
     ConnectError,
     CutError,
     NotFoundError,
     NotMirroredError,
     NotReadyError,
     Progress,
-    Read,
     SilenceError,
     SnapshotEnd,
     SnapshotHead,
@@ -61,7 +61,7 @@ def test_a_key_of_any_bytes_is_read_as_it_is_in_etcd(new_etcd: Etcd, client: Cli
     """Key, value and revisions are etcd's; any bytes come through."""
     for key, value in ODD.items():
         revision = new_etcd.put(key, value)
-        found = client.get(key, Read(min_revision=revision))
+        found = client.get(key, min_revision=revision)
         assert found.record == Record(key, value, revision, revision, 1, 0)
         assert found.freshness.revision >= revision
         assert found.freshness.state == "live"
@@ -70,7 +70,7 @@ def test_a_key_of_any_bytes_is_read_as_it_is_in_etcd(new_etcd: Etcd, client: Cli
 def test_a_snapshot_is_the_whole_range_at_one_revision(new_etcd: Etcd, client: Client) -> None:
     """All records, and in a list of keys all keys, in etcd's order."""
     revision = new_etcd.txn_put([*ODD.items(), (b"/other", b"x")])
-    with client.snapshot(b"/odd/", Read(min_revision=revision)) as snapshot:
+    with client.snapshot(b"/odd/", min_revision=revision) as snapshot:
         records = list(snapshot)
         assert snapshot.freshness.revision == revision
     assert [(one.key, one.value) for one in records] == sorted(ODD.items())
@@ -90,20 +90,20 @@ def test_a_linearizable_read_sees_the_last_write(new_etcd: Etcd, client: Client)
     """The daemon asks etcd where it is, and waits until it has come as far."""
     for count in range(10):
         new_etcd.put("/k", str(count))
-        assert client.get("/k", Read(linearizable=True)).record.value == str(count).encode()
+        assert client.get("/k", linearizable=True).record.value == str(count).encode()
 
 
 def test_a_revision_that_does_not_come_is_too_stale(new_etcd: Etcd, client: Client) -> None:
     """After the time one wanted to wait."""
     revision = new_etcd.put("/k", "v")
     with pytest.raises(TooStaleError):
-        client.get("/k", Read(min_revision=revision + 100, wait=0.05))
+        client.get("/k", min_revision=revision + 100, wait=0.05)
 
 
 def test_a_batch_has_all_that_one_revision_changed(new_etcd: Etcd, client: Client) -> None:
     """Puts in one transaction arrive together, with what was there before if one asks for it."""
     new_etcd.put("/a", "old")
-    client.get("/a", Read(linearizable=True))
+    client.get("/a", linearizable=True)
     with client.watch("/", prev_kv=True) as watch:
         revision = new_etcd.txn_put([("/a", "new"), ("/b", "new")])
         batch = next_batch(watch)
@@ -120,7 +120,7 @@ def test_a_batch_has_all_that_one_revision_changed(new_etcd: Etcd, client: Clien
 def test_an_idle_watch_hears_progress(client: Client) -> None:
     """As often as it asked for, with the range's state."""
     with client.watch("/", heartbeat=0.1) as watch:
-        message = next(iter(watch))
+        message = next(told for told in watch.messages() if not isinstance(told, Connected))
         assert isinstance(message, Progress)
         assert message.state == "live"
         assert message.age_ms is not None
@@ -141,7 +141,7 @@ def test_a_watch_resumes_without_a_gap(new_etcd: Etcd, client: Client) -> None:
 def test_a_watch_that_begins_with_a_snapshot_goes_on_after_it(new_etcd: Etcd, client: Client) -> None:
     """Head, records, end, then changes."""
     revision = new_etcd.put("/k", "1")
-    client.get("/k", Read(min_revision=revision))
+    client.get("/k", min_revision=revision)
     with client.watch("/", with_snapshot=True) as watch:
         messages = iter(watch)
         head = next(messages)
@@ -158,14 +158,14 @@ def test_a_revision_before_the_history_is_compacted(new_etcd: Etcd) -> None:
     new_etcd.put("/k", "1")
     with Daemon(new_etcd.endpoint) as daemon:
         with pytest.raises(CompactedError) as caught:
-            Client(str(daemon.wait_for("live").socket)).watch("/", after=1)
+            Client(str(daemon.wait_for("live").socket)).watch("/", after=1).open()
         assert caught.value.oldest_revision is not None
 
 
 def test_reads_survive_a_restart_of_the_daemon(new_etcd: Etcd, daemon: Daemon, client: Client) -> None:
     """The client makes another connection by itself."""
     revision = new_etcd.put("/k", "1")
-    assert client.get("/k", Read(min_revision=revision)).record.value == b"1"
+    assert client.get("/k", min_revision=revision).record.value == b"1"
     assert daemon.stop() == 0
     daemon.start().wait_for("live")
     assert client.get("/k").record.value == b"1"
@@ -173,7 +173,7 @@ def test_reads_survive_a_restart_of_the_daemon(new_etcd: Etcd, daemon: Daemon, c
 
 def test_a_daemon_that_stops_takes_leave_and_no_bookmark_outlives_it(daemon: Daemon, client: Client) -> None:
     """The next one keeps nothing of the past, and cannot know whether etcd was wiped meanwhile."""
-    with client.watch("/") as watch:
+    with client.watch("/", resume=False) as watch:
         daemon.stop()
         with pytest.raises(ClosingError):
             list(watch)
@@ -186,7 +186,7 @@ def test_a_daemon_that_stops_takes_leave_and_no_bookmark_outlives_it(daemon: Dae
 
 def test_a_daemon_that_is_killed_is_noticed(daemon: Daemon, client: Client) -> None:
     """A watch is cut, and then there is nobody."""
-    with client.watch("/") as watch:
+    with client.watch("/", resume=False) as watch:
         daemon.kill()
         with pytest.raises(CutError):
             list(watch)
@@ -196,15 +196,13 @@ def test_a_daemon_that_is_killed_is_noticed(daemon: Daemon, client: Client) -> N
 
 def test_a_daemon_that_hangs_is_noticed(daemon: Daemon, client: Client) -> None:
     """A watch hears nothing for three heartbeats, a read nothing for its time-out."""
-    client.timeout = 0.2
-    with client.watch("/", heartbeat=0.1) as watch:
+    with client.watch("/", heartbeat=0.1, resume=False) as watch:
         daemon.signal(signal.SIGSTOP)
         with pytest.raises(SilenceError):
             list(watch)
         with pytest.raises(SilenceError):
-            client.status()
+            client.status(timeout=0.2)
         daemon.signal(signal.SIGCONT)
-    client.timeout = 30.0
     assert client.status().version
 
 

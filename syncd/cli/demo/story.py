@@ -16,7 +16,7 @@ from syncd.cli.demo.witness import Witness
 from syncd.cli.demo.workshop import PATIENCE, DemoError, Workshop
 from syncd.cli.exits import NOT_SERVED
 from syncd.cli.figures import duration, number
-from syncd.client import Client, ClientError, Read, Value
+from syncd.client import Client, ClientError, Value
 
 HEARTBEAT = 3.0
 """Seconds; the demo waits for that long without etcd. Much less would not do: before 3.5.8, etcd's progress
@@ -252,11 +252,10 @@ class Story:
     def _keys(self, revision: int) -> set[str] | None:
         """Return all keys of all ranges as soon as those have seen `revision`."""
         found: set[str] = set()
-        read = Read(min_revision=revision, wait=PATIENCE)
         try:
             for prefix in PREFIXES:
-                with self._client.snapshot(prefix, read, keys_only=True) as snapshot:
-                    found.update(record.key.decode() for record in snapshot)
+                keys = self._client.list(prefix, min_revision=revision, wait=PATIENCE)
+                found.update(key.decode() for key in keys)
         except ClientError:
             return None  # not listening yet, or nothing to serve yet
         return found

@@ -23,7 +23,8 @@ class Witness:
     """Watches one prefix from a local process, as an application would: from now on or `after` a bookmark."""
 
     def __init__(self, client: Client, prefix: str, after: Bookmark | None = None) -> None:
-        self._watch: Watch = client.watch(prefix, after=after)
+        self._watch: Watch = client.watch(prefix, after=after, resume=False)
+        self._watch.open()
         self._arrivals: queue.SimpleQueue[Arrival | ClientError] = queue.SimpleQueue()
         self.states: list[str] = [self._watch.freshness.state]
         """The states of the range so far, as the watch told them, each when it changed."""
@@ -58,7 +59,7 @@ class Witness:
 
     def _run(self) -> None:
         try:
-            for message in self._watch:
+            for message in self._watch.messages():
                 if isinstance(message, Batch):
                     self._arrivals.put(Arrival(time.perf_counter(), message))
                 elif isinstance(message, Progress) and message.state != self.states[-1]:
