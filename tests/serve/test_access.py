@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,7 @@ from syncd.status import CacheStatus, CertificateStatus, EndpointStatus, EtcdSta
 from tests.serve.local import Answer, Stream, target
 from tests.serve.others import Other, needs_root, open_to_all
 from tests.serve.stand import Kept, Stand, Unanswered, serving
+from tests.serve.v3.posting import post
 
 pytestmark = needs_root
 
@@ -197,6 +199,38 @@ def test_what_is_said_of_the_rest_is_for_those_who_see_all(stand: Stand) -> None
     cold = target("value", key="/cold/1")
     assert ADA.ask(stand.socket, cold).error["message"] == "nothing was read yet"
     assert stand.ask(cold).error["message"].endswith("of '/cold/': the first read is at 5 of 9 keys")
+
+
+@pytest.mark.parametrize("more", [{}, {"serializable": True}, {"count_only": True}, {"revision": 3}])
+def test_etcds_own_api_refuses_in_etcds_words(stand: Stand, more: dict[str, object]) -> None:
+    """And tells as little: filled, cold, not mirrored."""
+    refusals = set()
+    for key in (b"/a/1", b"/a/none", b"/b/1", b"/cold/1", b"/x/1"):
+        asked = {"key": b64encode(key).decode(), **more}
+        answer = post(stand.socket, "/kv/range", asked, connect=EVE.connected)
+        assert (answer.status, answer.json["message"]) == (403, "etcdserver: permission denied")
+        assert not told(answer)
+        refusals.add(answer.body)
+    assert len(refusals) == 1
+    granted = {"key": b64encode(b"/a/1").decode(), "serializable": True}
+    assert post(stand.socket, "/kv/range", granted, connect=ADA.connected).json["count"] == "1"
+    both = {**granted, "range_end": b64encode(b"/a/z").decode()}
+    assert post(stand.socket, "/kv/range", both, connect=ADA.connected).status == 403
+
+
+def test_etcds_size_and_members_are_for_those_who_may_read_all(stand: Stand) -> None:
+    """Others are told which version it is, as clients ask for that first."""
+    stand.upstream.says = {
+        "/maintenance/status": {"version": "3.5.16", "dbSize": "4096", "leader": "7"},
+        "/cluster/member/list": {"members": [{"ID": "7", "clientURLs": ["http://etcd-host"]}]},
+    }
+    for other, sees_all in ((Other(0), True), (OPERATOR, False), (EVE, False)):
+        status = post(stand.socket, "/maintenance/status", connect=other.connected).json
+        assert ("dbSize" in status, status["version"], status["leader"]) == (sees_all, "3.5.16", "7")
+        members = post(stand.socket, "/cluster/member/list", connect=other.connected)
+        assert (members.status == 200) == (b"etcd-host" in members.body) == sees_all
+        assert sees_all or members.status == 403
+    assert "revision" not in status["header"]
 
 
 def test_a_connection_is_looked_at_once(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,10 +32,13 @@ class _Nothing(msgspec.Struct):
 
 
 async def status(request: web.Request) -> web.Response:
-    """What the member of etcd that is asked says of itself. Without its word, it is what is known of it."""
+    """What the member of etcd that is asked says of itself, such as its size: for those who may read all.
+
+    Without its word, and for others, it is what is known of it.
+    """
     messages.decode(_Nothing, await read_body(request))
     context = Context.of(request)
-    told = await context.upstream.about("/maintenance/status")
+    told = await context.upstream.about("/maintenance/status") if context.sees_all(request) else None
     if told is None:
         member = context.upstream.member()
         told = {
@@ -47,9 +50,12 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def members(request: web.Request) -> web.Response:
-    """The members of etcd's cluster; their URLs lead to etcd, not here."""
+    """The members of etcd's cluster, for those who may read all; their URLs lead to etcd, not here."""
     messages.decode(_Nothing, await read_body(request))
-    told = await Context.of(request).upstream.about("/cluster/member/list")
+    context = Context.of(request)
+    if not context.sees_all(request):
+        raise EtcdError(Code.PERMISSION_DENIED, "etcdserver: permission denied")
+    told = await context.upstream.about("/cluster/member/list")
     if told is None:
         raise EtcdError(
             Code.UNAVAILABLE, "syncd: etcd has not told its members so far, and cannot be asked now"
