@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from syncd.serve.errors import ApiError
 from syncd.serve.peer import peer_of
 from syncd.serve.source import Source, Sources
 from syncd.serve.v3.ordering import Sorting
+from syncd.serve.v3.results import events
 from syncd.serve.v3.upstream import Upstream
 from syncd.serve.v3.views import Views
 from syncd.status import CacheStatus, EtcdStatus
@@ -39,6 +41,8 @@ class Context:
     batch_lines: BatchLines = field(default_factory=BatchLines)
     views: Views = field(default_factory=Views)
     sorting: Sorting = field(default_factory=Sorting)
+    batch_events: BatchLines = field(default_factory=partial(BatchLines, events))
+    """The same for etcd's own API."""
     readers: int = 0
     """Watches that are open."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary, ref
@@ -145,9 +145,15 @@ class Selection:
 
 
 class BatchLines:
-    """The lines of batches as selected, the newest ones kept; the batches themselves are the history's."""
+    """The lines of batches as selected, the newest ones kept; the batches themselves are the history's.
 
-    def __init__(self) -> None:
+    `encode` makes the pieces of another form of a batch of its events, cut into chunks.
+    """
+
+    def __init__(
+        self, encode: Callable[[Batch, Iterable[Sequence[Event]], Selection], Iterator[bytes]] | None = None
+    ) -> None:
+        self._encode = encode or _line
         self._kept: OrderedDict[tuple[int, Selection], tuple[ref[Batch], bytes]] = OrderedDict()
         self._size = 0
 
@@ -163,13 +169,13 @@ class BatchLines:
                 yield kept
             return
         if len(batch.events) > PIECE_EVENTS:
-            yield from _line(batch, _chunks(batch.events), selection)
+            yield from self._encode(batch, _chunks(batch.events), selection)
             return
         chunks = list(_chunks(batch.events))
         if len(chunks) > 1:
-            yield from _line(batch, chunks, selection)
+            yield from self._encode(batch, chunks, selection)
             return
-        line = b"".join(_line(batch, chunks, selection))
+        line = b"".join(self._encode(batch, chunks, selection))
         self._keep(batch, selection, line)
         if line:
             yield line
