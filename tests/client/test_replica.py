@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from syncd.client import NotReadyError, ProtocolError
 from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
 from syncd.client.mirror.replica import DecodeError, Reach, Replica
-from syncd.client.mirror.updates import Change, Feed, Update, joined
+from syncd.client.mirror.updates import Feed, KeyChange, Update, joined
 from syncd.records import Batch, Event, Record
 
 BAD = b"bad"
@@ -251,7 +251,7 @@ def test_without_decoding_a_gap_tells_only_what_is_different() -> None:
         step = replica.stage(message)
     assert step is not None
     assert not isinstance(step, Reach)
-    assert step.update.changes == (Change("/b", "changed", b"2", b"1", 5),)
+    assert step.update.changes == (KeyChange("/b", "changed", b"2", b"1", 5),)
 
 
 def test_a_failure_is_reported_once_and_named_until_it_is_mended() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Protocol, TypedDict, TypeVar, overload
 
 from syncd.client.errors import ClientError
 from syncd.client.mirror.keeper import Keeper, State
@@ -14,6 +14,7 @@ from syncd.client.query import DEFAULT_HEARTBEAT
 
 V = TypeVar("V")
 T = TypeVar("T")
+Prefix = str | bytes
 
 
 class Loads(Protocol):
@@ -24,8 +25,11 @@ class Loads(Protocol):
         """Makes a value of bytes."""
 
 
-class MirrorOptions(TypedDict, total=False):
+class MirrorOptions(TypedDict, Generic[V], total=False):
     """How to keep a mirror."""
+
+    on_change: Callable[[Update[V]], object]
+    """Called with each update, from the first contents on; see `subscribe`."""
 
     socket_path: str | None
     """By default $SYNCD_SOCKET, then /run/syncd/syncd.sock."""
@@ -51,46 +55,21 @@ class Mirrored(Mapping[str, V]):
     `failures` names the key until a good one comes.
     """
 
-    @overload
-    def __init__(
-        self: Mirrored[bytes],
-        prefix: str | bytes,
-        *,
-        decode: None = None,
-        on_change: Callable[[Update[bytes]], object] | None = None,
-        **options: Unpack[MirrorOptions],
-    ) -> None: ...
-    @overload
     def __init__(
         self,
-        prefix: str | bytes,
+        prefix: Prefix,
+        decode: Any,
         *,
-        decode: Callable[[bytes], V],
         on_change: Callable[[Update[V]], object] | None = None,
-        **options: Unpack[MirrorOptions],
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: Mirrored[Any],
-        prefix: str | bytes,
-        *,
-        decode: Loads,
-        on_change: Callable[[Update[Any]], object] | None = None,
-        **options: Unpack[MirrorOptions],
-    ) -> None: ...
-    def __init__(
-        self,
-        prefix: str | bytes,
-        *,
-        decode: Any = None,
-        on_change: Callable[[Any], object] | None = None,
-        **options: Unpack[MirrorOptions],
+        on_error: Callable[[DecodeError], object] | None = None,
+        socket_path: str | None = None,
+        heartbeat: float = DEFAULT_HEARTBEAT,
     ) -> None:
         self._prefix = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
-        self._socket_path = options.get("socket_path")
-        self._heartbeat = options.get("heartbeat", DEFAULT_HEARTBEAT)
+        self._socket_path = socket_path
+        self._heartbeat = heartbeat
         name = self._prefix.decode("utf-8", "surrogateescape")
-        self._keeper: Keeper[V] = Keeper(name, getattr(decode, "loads", decode), options.get("on_error"))
+        self._keeper: Keeper[V] = Keeper(name, getattr(decode, "loads", decode), on_error)
         self._replica = self._keeper.replica
         if on_change is not None:
             self._keeper.subscribe(on_change)

@@ -26,7 +26,7 @@ import msgspec
 
 from syncd.client.errors import ClientError, NotReadyError, ProtocolError
 from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
-from syncd.client.mirror.updates import Change, Update
+from syncd.client.mirror.updates import KeyChange, Update
 from syncd.records import Batch, Record
 
 V = TypeVar("V")
@@ -187,7 +187,7 @@ class Replica(Generic[V]):
         values: dict[str, V] = {}
         raw: dict[str, bytes | None] = {}
         failures: dict[str, DecodeError | None] = {}
-        changes: list[Change[V]] = []
+        changes: list[KeyChange[V]] = []
         for event in batch.events:
             key, value = _text(event.kv.key), event.kv.value
             old = values[key] if key in values else self.data.get(key, _ABSENT)
@@ -247,7 +247,9 @@ class Replica(Generic[V]):
             and (change := _change(key, old, value, head.revision))
         ]
         changes += [
-            Change(key, "removed", None, old, head.revision) for key, old in held.items() if key not in data
+            KeyChange(key, "removed", None, old, head.revision)
+            for key, old in held.items()
+            if key not in data
         ]
         update = Update(head.revision, head.epoch, tuple(changes), gap=True)
         return Replace(update, data, incoming.raw, incoming.failures, incoming.reports)
@@ -289,12 +291,12 @@ def _text(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
-def _change(key: str, old: V, new: V, revision: int) -> Change[V] | None:
+def _change(key: str, old: V, new: V, revision: int) -> KeyChange[V] | None:
     if old is _ABSENT:
-        return None if new is _ABSENT else Change(key, "added", new, None, revision)
+        return None if new is _ABSENT else KeyChange(key, "added", new, None, revision)
     if new is _ABSENT:
-        return Change(key, "removed", None, old, revision)
-    return Change(key, "changed", new, old, revision)
+        return KeyChange(key, "removed", None, old, revision)
+    return KeyChange(key, "changed", new, old, revision)
 
 
 def _lay_over(under: dict[str, T], over: dict[str, T | None]) -> None:

@@ -8,16 +8,16 @@ import queue
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from syncd.client.blocking import Client, Watch
 from syncd.client.errors import ClientError, CutError, InternalError
 from syncd.client.mirror import forks
 from syncd.client.mirror.keeper import Keeper
-from syncd.client.mirror.mirrored import Mirrored
+from syncd.client.mirror.mirrored import Loads, Mirrored, MirrorOptions, Prefix
 from syncd.client.mirror.updates import Update
 
 V = TypeVar("V")
@@ -45,6 +45,19 @@ class Mirror(Mirrored[V]):
     """
 
     _background: _Background | None = None
+
+    @overload
+    def __init__(self: Mirror[bytes], prefix: Prefix, **options: Unpack[MirrorOptions[bytes]]) -> None: ...
+    @overload
+    def __init__(
+        self, prefix: Prefix, *, decode: Callable[[bytes], V], **options: Unpack[MirrorOptions[V]]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Mirror[Any], prefix: Prefix, *, decode: Loads, **options: Unpack[MirrorOptions[Any]]
+    ) -> None: ...
+    def __init__(self, prefix: Prefix, *, decode: Any = None, **options: Any) -> None:
+        super().__init__(prefix, decode, **options)
 
     def start(self) -> Self:
         """Begin to keep it current, in the background."""

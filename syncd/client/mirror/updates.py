@@ -1,4 +1,4 @@
-"""What a mirror tells of its changes: `Change`, `Update`, and the `Feed` of one who reads them. No I/O."""
+"""What a mirror tells of its changes: `KeyChange`, `Update`, and the `Feed` of one who reads them. No I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BACKLOG = 1000
 """Updates that wait for a reader one by one; more than a daemon sends while a reader does some work."""
 
 
-class Change(msgspec.Struct, Generic[V], frozen=True):
+class KeyChange(msgspec.Struct, Generic[V], frozen=True):
     """One key has another value: `old` is None when it was added, `value` when it was removed."""
 
     key: str
@@ -34,7 +34,7 @@ class Update(msgspec.Struct, Generic[V], frozen=True):
 
     revision: int
     epoch: str
-    changes: tuple[Change[V], ...]
+    changes: tuple[KeyChange[V], ...]
     gap: bool = False
 
 
@@ -66,8 +66,8 @@ class Feed(Generic[V]):
 def joined(updates: Iterable[Update[V]]) -> Update[V]:
     """Put updates that follow each other together: the difference from before the first to after the last."""
     last = None
-    firsts: dict[str, Change[V]] = {}
-    lasts: dict[str, Change[V]] = {}
+    firsts: dict[str, KeyChange[V]] = {}
+    lasts: dict[str, KeyChange[V]] = {}
     for last in updates:
         for change in last.changes:
             firsts.setdefault(change.key, change)
@@ -78,15 +78,15 @@ def joined(updates: Iterable[Update[V]]) -> Update[V]:
     return Update(last.revision, last.epoch, changes, gap=True)
 
 
-def _net(first: Change[V], last: Change[V]) -> Change[V] | None:
+def _net(first: KeyChange[V], last: KeyChange[V]) -> KeyChange[V] | None:
     if first is last:
         return first
     match first.kind != "added", last.kind != "removed":
         case False, False:
             return None
         case False, True:
-            return Change(last.key, "added", last.value, None, last.revision)
+            return KeyChange(last.key, "added", last.value, None, last.revision)
         case True, False:
-            return Change(last.key, "removed", None, first.old, last.revision)
+            return KeyChange(last.key, "removed", None, first.old, last.revision)
         case _:
-            return Change(last.key, "changed", last.value, first.old, last.revision)
+            return KeyChange(last.key, "changed", last.value, first.old, last.revision)

@@ -1,0 +1,59 @@
+"""A program like a web server that loads the application before it forks: `preforked.py SOCKET FORKS`.
+
+It keeps a mirror of `/`, and forks again and again while others write. Each child looks at once whether it
+has got whole contents, follows until the key `/stop` is there, and then tells what it has, in one line of JSON.
+So does the parent, last. Callbacks are looked after, too: what they were told must be what the mirror holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from syncd.client import Mirror
+from tests.client.mirrors import SECONDS, Follower, whole
+from tests.serve.local import wait_until
+
+
+def tell(mirror: Mirror[bytes], follower: Follower, seen: int, *, begun_whole: bool) -> None:
+    """Wait for the end, and say how it was."""
+    changes = mirror.changes()
+    while "/stop" not in mirror:
+        changes.next(SECONDS)
+    wait_until(lambda: "/stop" in follower.state, "the callback was told")
+    told = {
+        "whole": begun_whole and whole(mirror.snapshot()),
+        "followed": follower.state == dict(mirror),
+        "forked_at": seen,
+        "revision": mirror.revision,
+        "gaps": follower.gaps,
+    }
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Fork, and wait for all children."""
+    follower = Follower(lenient=True)
+    mirror = Mirror("/", socket_path=sys.argv[1], heartbeat=0.2, on_change=follower)
+    mirror.start().wait_ready(SECONDS)
+    children = []
+    for _ in range(int(sys.argv[2])):
+        changes = mirror.changes()
+        changes.next(SECONDS)  # so that it forks when there is something going on
+        child = os.fork()
+        if not child:
+            view = mirror.snapshot()
+            tell(mirror, follower, view.revision, begun_whole=whole(view))
+            return
+        children.append(child)
+    sys.stdout.write("forked\n")
+    sys.stdout.flush()
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    tell(mirror, follower, 0, begun_whole=True)
+    sys.exit(max(codes))
+
+
+if __name__ == "__main__":
+    main()
