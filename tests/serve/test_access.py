@@ -218,6 +218,24 @@ def test_etcds_own_api_refuses_in_etcds_words(stand: Stand, more: dict[str, obje
     assert post(stand.socket, "/kv/range", both, connect=ADA.connected).status == 403
 
 
+def test_a_watch_of_etcds_own_api_is_refused_without_a_revision(stand: Stand) -> None:
+    """Each watch of a stream by itself: beside one that is granted, the other is cancelled."""
+    creates = [{"create_request": {"key": b64encode(key).decode()}} for key in (b"/b/1", b"/a/1")]
+    asked = "".join(map(json.dumps, creates)).encode()
+    with ADA.connected(stand.socket) as connection, connection.makefile("rb") as answer:
+        connection.sendall(b"POST /v3/watch HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(asked))
+        connection.sendall(asked)
+        lines = (json.loads(line)["result"] for line in answer if line.startswith(b"{"))
+        refused, granted = next(lines), next(lines)
+    assert (refused["created"], refused["canceled"]) == (True, True)
+    assert (
+        refused["cancel_reason"] == "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+    )
+    assert "revision" not in refused["header"]
+    assert (granted["created"], granted["header"]["revision"]) == (True, "10")
+    stand.wait_for_readers(0)
+
+
 def test_etcds_size_and_members_are_for_those_who_may_read_all(stand: Stand) -> None:
     """Others are told which version it is, as clients ask for that first."""
     stand.upstream.says = {
