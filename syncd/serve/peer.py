@@ -44,8 +44,18 @@ def peer_of(transport: asyncio.BaseTransport | None) -> Peer:
     connection: socket.socket = transport.get_extra_info("socket")
     if connection.family != socket.AF_UNIX:
         return Peer()
-    pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    pid, uid, gid = _credentials(connection)
     return Peer(uid, frozenset((gid, *_supplementary(connection, uid, gid))), pid)
+
+
+def user_of(connection: socket.socket) -> int | None:
+    """The uid of who is at the other end of an open connection; None through TCP."""
+    return _credentials(connection)[1] if connection.family == socket.AF_UNIX else None
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid, gid
 
 
 def _supplementary(connection: socket.socket, uid: int, gid: int) -> list[int]:

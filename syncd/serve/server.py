@@ -6,17 +6,20 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import structlog
 from aiohttp import web
 
 from syncd.serve import about, accept, reads, watch
 from syncd.serve.context import CONTEXT, SOURCE, Context
+from syncd.serve.entrance import Entrance
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
+from syncd.serve.places import Places, enough
 from syncd.serve.stream import Lines
 from syncd.serve.tcp import must_be_a_program
 from syncd.serve.v3.calls import add_calls
@@ -27,9 +30,6 @@ FORGET_AFTER = 60.0
 GRACE = 0.8
 """Seconds for open streams to end properly when the daemon stops. aiohttp takes them twice, for the handlers
 and then, though a reader that doesn't read makes them wait in vain, for the connections; two are promised."""
-
-BACKLOG = 1024
-"""Connections that wait to be accepted; those beyond wait to connect."""
 
 MAX_LINE = 64 << 10
 """Bytes of a request line: a long key, percent-encoded."""
@@ -77,13 +77,15 @@ class Server:
             shutdown_timeout=GRACE,
             max_line_size=MAX_LINE,
         )
+        self._places = Places(enough(), context.clock)
+        self._entrances = AsyncExitStack()
         self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.SockSite(self._runner, self._listener, backlog=BACKLOG).start()
+        await self._listen(self._listener)
         if self._tcp:
-            await web.SockSite(self._runner, self._tcp, ssl_context=self._tls, backlog=BACKLOG).start()
+            await self._listen(self._tcp, self._tls)
         self._forget()
         return self
 
@@ -95,7 +97,12 @@ class Server:
         self._context.closing.set()
         for source in self._context.sources:
             source.store.wake()
+        await self._entrances.aclose()
         await self._runner.cleanup()
+
+    async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        server = cast("web.Server", self._runner.server)
+        await self._entrances.enter_async_context(Entrance(listener, server, self._places, tls))
 
     def _forget(self) -> None:
         self._context.block_lines.forget()
