@@ -22,7 +22,7 @@ from base64 import b64decode, urlsafe_b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable
 from enum import IntEnum
-from functools import cache, partial
+from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -98,8 +98,18 @@ def _must_be_text(value: object) -> None:
             _must_be_text(each)
 
 
-@cache
-def _message(kind: Callable[..., object]) -> Reader:
+_readers: dict[type, Reader] = {}
+
+
+def _message(kind: type) -> Reader:
+    """What reads a message of `kind`; made once."""
+    reader = _readers.get(kind)
+    if reader is None:
+        reader = _readers[kind] = _made(kind)
+    return reader
+
+
+def _made(kind: type) -> Reader:
     fields: dict[str, tuple[str, bool, Reader]] = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         optional = NoneType in get_args(hint)
