@@ -120,6 +120,15 @@ class Text(Notation):
         return text
 
 
+class Flag(Notation):
+    """Yes or no, written as `true` or `false`."""
+
+    def read(self, text: str) -> bool:
+        if text not in {"true", "false"}:
+            raise ValueError(f"{quoted(text)} is neither true nor false")
+        return text == "true"
+
+
 class HostName(Notation):
     """A host's name or address."""
 

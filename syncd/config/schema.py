@@ -20,6 +20,7 @@ from syncd.config.notation import (
     EndpointUrl,
     FileMode,
     FilePath,
+    Flag,
     GroupName,
     HostName,
     KeyFile,
@@ -124,7 +125,7 @@ class ServeTLS(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Unix socket; `mode` are its permission bits. Without rules of access, they decide alone.
 
-    `listen` is a second listener; without `tls`, it is on loopback.
+    `listen` is a second listener; without `tls`, it is on loopback. With `write_through`, etcd is written to.
     """
 
     socket: Annotated[Path, SocketPath()] = Path("/run/syncd/syncd.sock")
@@ -133,6 +134,7 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     access: tuple[Access, ...] = ()
     listen: Annotated[Address, ListenAddress()] | None = None
     tls: ServeTLS = msgspec.field(default_factory=ServeTLS)
+    write_through: Annotated[bool, Flag()] = False
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

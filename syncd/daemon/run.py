@@ -108,6 +108,7 @@ class _Daemon:
                     _findings(doctor, reload, expiry),
                 ),
                 upstream=Upstream(gateway, loop.time),
+                write_through=settings.serve.write_through,
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),

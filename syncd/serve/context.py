@@ -37,6 +37,8 @@ class Context:
     """The copies on disk of those ranges that have one."""
     access: Access = field(default_factory=Access)
     """Who may read which keys."""
+    write_through: bool = False
+    """Whether writes are passed on to etcd."""
     block_lines: BlockLines = field(default_factory=BlockLines)
     batch_lines: BatchLines = field(default_factory=BatchLines)
     views: Views = field(default_factory=Views)
