@@ -228,8 +228,9 @@ class Watch(Stream[Told]):
 
     def open(self) -> None:
         """Connect, however long patience lasts; the error that the last attempt met."""
-        with suppress(_Stopped):  # then there is nothing to iterate over
-            super().open()
+        if not self._waiting.stopped:
+            with suppress(_Stopped):  # then there is nothing to iterate over
+                super().open()
 
     def stop(self) -> None:
         """End the watch, from another thread or a signal handler: a wait in it ends, and so do iterations."""
@@ -283,22 +284,24 @@ class _Stoppable(_Blocking):
 
     def __init__(self) -> None:
         self.stopped = False
-        self._listen()
+        self._wake = -1
+        self._pid = -1
+        """The process that `_wake` is of; a forked child needs its own, or they would wake each other."""
 
     def stop(self) -> None:
         """End the wait that there is, and all that follow; in a forked child, those of the child."""
+        # First the flag: _poll() looks at it last, so that one of the two sees what the other does.
         self.stopped = True
         if self._pid == os.getpid():
             os.eventfd_write(self._wake, 1)
 
-    def _listen(self) -> None:
-        self._pid = os.getpid()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-
     def _poll(self, seconds: float, descriptor: int = -1, events: int = 0) -> None:
         if self._pid != os.getpid():
-            os.close(self._wake)  # it would wake the parent, and the parent this one
-            self._listen()
+            self._close()
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._pid = os.getpid()
+        if self.stopped:
+            raise _Stopped
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         if events:
@@ -309,8 +312,11 @@ class _Stoppable(_Blocking):
         if not ready:
             raise TimeoutError
 
-    def __del__(self) -> None:
-        os.close(self._wake)
+    def _close(self) -> None:
+        if self._wake >= 0:
+            os.close(self._wake)
+
+    __del__ = _close
 
 
 def _milliseconds(seconds: float) -> float | None:

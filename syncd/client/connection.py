@@ -58,27 +58,16 @@ class Connection:
     @classmethod
     async def open(cls, path: str, seconds: float, waiting: Waiting) -> Connection:
         """Connect to the socket at `path`; ConnectError when that cannot be done within so many seconds."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.setblocking(False)
         deadline = time.monotonic() + seconds
-        try:
-            while True:
-                try:
-                    sock.connect(path)
-                except BlockingIOError:
-                    # Its queue is full. A Unix socket tells that at once, and not when there is room.
-                    if time.monotonic() >= deadline:
-                        raise
-                else:
-                    return cls(sock, path, waiting)
-                await waiting.sleep(CROWDED)
-        except OSError as error:
-            sock.close()
-            # A path that is too long for an address has no errno.
-            raise ConnectError(path, error.errno, error.strerror or str(error)) from error
-        except BaseException:
-            sock.close()
-            raise
+        while True:
+            try:
+                return cls(_connected(path), path, waiting)
+            except OSError as error:
+                # When the daemon's queue is full, a Unix socket says so at once, and not when there is room.
+                if error.errno != errno.EAGAIN or time.monotonic() >= deadline:
+                    # A path that is too long for an address has no errno.
+                    raise ConnectError(path, error.errno, error.strerror or str(error)) from error
+            await waiting.sleep(CROWDED)
 
     async def request(self, request: Request, silence: float) -> Head:
         """Send a request and read the head of its answer; the body is read with `receive()`.
@@ -165,3 +154,14 @@ class Connection:
         if isinstance(error, TimeoutError):
             return SilenceError(f"{self._path} said nothing for {self._silence:g} s")
         return CutError(f"the connection to {self._path} was lost: {os.strerror(error.errno or errno.EIO)}")
+
+
+def _connected(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

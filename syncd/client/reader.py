@@ -36,6 +36,9 @@ LONGEST_WAIT = 600.0
 IDLE = 8
 """Connections that are kept for the next requests; more are open only while as many are under way."""
 
+GRACE = 2.0
+"""Seconds that the answer may take when the daemon has waited as long as it was asked to."""
+
 Keys = builtins.list[bytes]
 
 
@@ -146,7 +149,7 @@ class Reader:
     async def _reached(self, revision: int, prefix: bytes, seconds: float) -> Freshness:
         # No call of the API only waits, but reading a key does: whether there is such a key is all the same.
         request = query.value(prefix or b"\0", Read(min_revision=revision, wait=seconds))
-        head, body = await self._exchange(request, None)
+        head, body = await self._exchange(request, GRACE)
         if head.status != 200 and not isinstance(error := answers.refusal(head, body), NotFoundError):
             raise error
         return answers.freshness(head)

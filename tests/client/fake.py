@@ -3,8 +3,9 @@
 import json
 import socket
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,3 +96,33 @@ class FakeDaemon:
             request += data
         self.requests.append(request.decode())
         return True
+
+
+@contextmanager
+def echoing(path: Path) -> Iterator[Callable[[], int]]:
+    """Serve keys that are their own values; gives how many connections there have been."""
+    accepted = 0
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            while request := connection.recv(65536):
+                key = request.partition(b"?key=")[2].partition(b" ")[0]
+                connection.sendall(whole(key, headers=RECORD))
+
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(16) as pool:
+
+        def serve() -> None:
+            nonlocal accepted
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                accepted += 1
+                pool.submit(answer, connection)
+
+        listener.bind(str(path))
+        listener.listen()
+        pool.submit(serve)
+        yield lambda: accepted
+        listener.shutdown(socket.SHUT_RDWR)
