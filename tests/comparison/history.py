@@ -76,7 +76,7 @@ class History:
             self._etcd.ask("/lease/grant", {"ID": str(lease), "TTL": "100000"})
 
     def _compact(self) -> None:
-        revision = self._etcd.revision() - self._draw.randint(0, 100)
+        revision = self._etcd.revision() - self._draw.randint(0, 400)
         if revision > self.compacted:
             self._etcd.compact(revision)
             self.compacted = revision

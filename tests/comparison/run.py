@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import http.client
 import random
-import socket
 from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 
 from tests.comparison.drawn import Case, Drawn
@@ -17,6 +15,7 @@ from tests.comparison.spoilt import spoilt
 from tests.comparison.verdict import Answer, Difference, judge
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
+from tests.serve.local import connected
 
 ROUND = 25
 """Requests between two pieces of history."""
@@ -24,7 +23,7 @@ ROUND = 25
 SPOILT = 0.3
 """Of the requests have a mistake."""
 
-HISTORY_EVENTS = 400
+HISTORY_EVENTS = 150
 """That syncd remembers: soon some of what is asked for is too old."""
 
 FAILURES = 5
@@ -67,17 +66,6 @@ class Asked:
         self._connection.close()
 
 
-class _OnSocket(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def run(version: str, seed: int, cases: int) -> Report:
     """Ask so many times, or until FAILURES answers differed."""
     report, began = Report(version, seed), monotonic()
@@ -115,7 +103,9 @@ class Both:
         self._etcd_at = f"{etcd.endpoint}/v3"
         self._syncd_at = f"--unix-socket {daemon.socket} http://localhost/v3"
         self.etcd = Asked(http.client.HTTPConnection("127.0.0.1", etcd.port, timeout=SECONDS))
-        self.syncd = Asked(_OnSocket(daemon.socket))
+        on_socket = http.client.HTTPConnection("localhost")
+        on_socket.sock = connected(daemon.socket)
+        self.syncd = Asked(on_socket)
 
     def meet(self, revision: int) -> None:
         """See to it that both are at `revision`; a linearizable read must, whatever it asks for."""

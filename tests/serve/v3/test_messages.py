@@ -1,4 +1,4 @@
-"""Requests are read as etcd 3.5.16 reads them: what stands here was seen there; tests/differential has more."""
+"""Requests are read as etcd 3.5.16 reads them: all of this was seen there; tests/differential has more."""
 
 from __future__ import annotations
 
