@@ -145,7 +145,8 @@ async def open_watch(
     told the header of each result.
     """
     # `hasleader`: without it, a watch on a member that lost its peers hangs silently instead of failing.
-    headers = {**headers, "Grpc-Metadata-hasleader": "true"}
+    # `held`: for another syncd, which may know what came after that revision, but not what it changed itself.
+    headers = {**headers, "Grpc-Metadata-hasleader": "true", "Syncd-Held": str(start_revision)}
     began = clock()
     create = watch_request(keys, start_revision)
     post = _Post(transport, endpoint.url, path, headers)

@@ -41,6 +41,10 @@ PROGRESS_SECONDS = 30.0
 """Between progress notifications for those who want them: etcd's are 10 minutes apart, but then a client has
 given up meanwhile, or its revision is compacted."""
 
+HELD = "Syncd-Held"
+"""A header: another syncd asks for a watch from the revision that it holds, as it has to of etcd, and knows
+what that changed. A syncd that read its range at that very revision could not tell."""
+
 WAITING = 16
 """Requests that were read, but not answered yet; then the client has to wait."""
 
@@ -136,6 +140,8 @@ class _Stream:
         self._moved = asyncio.Event()
         self._watchers: dict[int, Watcher] = {}
         self._next_id = 0
+        held = request.headers.get(HELD, "")
+        self._held = int(held) if held.isdecimal() and len(held) < 20 else 0
         self._progress_wanted = 0
         self._notify_at = context.clock() + PROGRESS_SECONDS
         self.gone: ConnectionError | None = None
@@ -215,7 +221,7 @@ class _Stream:
             self._readers.set(len(self._watchers) + 1)
         except EtcdError as error:
             return results.refused(self._header(), error)
-        watcher = Watcher(source, keys, request, request.watch_id or self._free_id())
+        watcher = Watcher(source, keys, request, request.watch_id or self._free_id(), self._held)
         self._watchers[watcher.watch_id] = watcher
         if source not in self._subscribed:
             self._subscribed.add(source)

@@ -23,9 +23,14 @@ class CompactedError(Exception):
 
 
 class Watcher:
-    """The changes of `keys` in `source`, as `request` wants them."""
+    """The changes of `keys` in `source`, as `request` wants them.
 
-    def __init__(self, source: Source, keys: KeyRange, request: CreateRequest, watch_id: int) -> None:
+    `held`: whose changes the client has, though it asks for them; etcd would tell them again.
+    """
+
+    def __init__(
+        self, source: Source, keys: KeyRange, request: CreateRequest, watch_id: int, held: int = 0
+    ) -> None:
         self.watch_id = watch_id
         self.source = source
         self.selection = selection(keys, request)
@@ -34,9 +39,10 @@ class Watcher:
         self.quiet = False
         """Whether nothing was told since this was last set."""
         self._keys = keys
-        self._start = request.start_revision
+        start = request.start_revision
+        self._after = start if start == held else start - 1
         self._epoch = source.store.epoch
-        self._cursor: Cursor | None = None if self._start else source.store.cursor(keys)
+        self._cursor: Cursor | None = None if start else source.store.cursor(keys)
 
     @property
     def at_end(self) -> bool:
@@ -44,7 +50,7 @@ class Watcher:
         store = self.source.store
         if store.epoch != self._epoch:
             return False
-        return store.revision < self._start - 1 if self._cursor is None else self._cursor.at_end
+        return store.revision < self._after if self._cursor is None else self._cursor.at_end
 
     @property
     def revision(self) -> int:
@@ -62,9 +68,9 @@ class Watcher:
             raise EtcdError(Code.UNAVAILABLE, "syncd: etcd was replaced or restored; begin anew")
         try:
             if self._cursor is None:
-                if store.revision < self._start - 1:
+                if store.revision < self._after:
                     return []  # yet to come: etcd is silent until then
-                self._cursor = store.cursor(self._keys, self._start - 1)
+                self._cursor = store.cursor(self._keys, self._after)
             if self._cursor.behind:
                 raise CompactedError(store.history.oldest_revision + 1)
             batches = self._cursor.read(limit)
