@@ -83,11 +83,14 @@ class Context:
 
     def rights(self, request: web.Request) -> Rights:
         """What may be read by whoever asks."""
+        if request.transport is None:
+            raise ConnectionResetError("whoever asked is gone")
+        return self.rights_of(request.transport)
+
+    def rights_of(self, transport: asyncio.BaseTransport) -> Rights:
+        """What may be read by whoever is at the other end of a connection."""
         if self.access.unlimited:
             return EVERYTHING
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("whoever asked is gone")
         rights = self._rights.get(transport)
         if rights is None:
             rights = self._rights[transport] = self.access.rights(peer_of(transport))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 
 from syncd.keyrange import KeyRange
+from syncd.records import Record
 from syncd.serve.context import Context
 from syncd.serve.encode import end_line, head_line, key_lines, packed, record_json
 from syncd.serve.errors import ApiError
@@ -30,19 +31,24 @@ async def value(request: web.Request) -> web.Response:
     if record is None:
         raise ApiError("not_found", f"no such key: {key.decode('utf-8', 'backslashreplace')!r}")
     fields = headers(source)
-    fields["ETag"] = etag = _etag(source, record.mod_revision)
-    if _matches(request, etag):
+    fields["ETag"] = tag = etag(source, record.mod_revision)
+    if _matches(request, tag):
         return web.Response(status=304, headers=fields)
-    fields |= {
+    fields |= record_headers(record)
+    if "application/json" in request.headers.get("Accept", ""):
+        return web.Response(body=record_json(record), content_type="application/json", headers=fields)
+    return web.Response(body=record.value, content_type="application/octet-stream", headers=fields)
+
+
+def record_headers(record: Record) -> dict[str, str]:
+    """What the headers of an answer that is a value tell of the rest."""
+    return {
         "Syncd-Create-Revision": str(record.create_revision),
         "Syncd-Mod-Revision": str(record.mod_revision),
         "Syncd-Version": str(record.version),
         "Syncd-Lease": str(record.lease),
         "Vary": "Accept",
     }
-    if "application/json" in request.headers.get("Accept", ""):
-        return web.Response(body=record_json(record), content_type="application/json", headers=fields)
-    return web.Response(body=record.value, content_type="application/octet-stream", headers=fields)
 
 
 async def snapshot(request: web.Request) -> web.StreamResponse:
@@ -57,8 +63,8 @@ async def snapshot(request: web.Request) -> web.StreamResponse:
     # Which change was the last is not for those from whom the changed key is kept.
     store = source.store
     changed = store.changed_revision if context.sees(request, source) else store.revision
-    fields |= {"ETag": (etag := _etag(source, changed)), "Vary": "Accept"}
-    if _matches(request, etag):
+    fields |= {"ETag": (tag := etag(source, changed)), "Vary": "Accept"}
+    if _matches(request, tag):
         return web.Response(status=304, headers=fields)
     view, freshness = source.store.view(), source.freshness()
     wants_packed = accepts_packed(request) and not keys_only
@@ -93,14 +99,14 @@ async def send_snapshot(
     await lines.line(end_line(count))
 
 
-def _etag(source: Source, revision: int) -> str:
+def etag(source: Source, revision: int) -> str:
     """The revision, and the epoch: in another one, the same revision may be another state."""
     return f'"{revision}-{source.store.epoch}"'
 
 
-def _matches(request: web.Request, etag: str) -> bool:
-    """Whether If-None-Match names `etag`."""
+def _matches(request: web.Request, tag: str) -> bool:
+    """Whether If-None-Match names `tag`."""
     given = request.headers.get("If-None-Match")
     if given is None:
         return False
-    return given.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    return given.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in given.split(",")}

@@ -15,11 +15,13 @@ import structlog
 from aiohttp import web
 
 from syncd.serve import about, accept, reads, watch
+from syncd.serve.connection import Connection
 from syncd.serve.context import CONTEXT, SOURCE, Context
 from syncd.serve.entrance import Entrance
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
 from syncd.serve.places import Places, enough
+from syncd.serve.quick import Quick
 from syncd.serve.stream import Lines
 from syncd.serve.tcp import must_be_a_program
 from syncd.serve.v3.calls import add_calls
@@ -30,9 +32,6 @@ FORGET_AFTER = 60.0
 GRACE = 0.8
 """Seconds for open streams to end properly when the daemon stops. aiohttp takes them twice, for the handlers
 and then, though a reader that doesn't read makes them wait in vain, for the connections; two are promised."""
-
-MAX_LINE = 64 << 10
-"""Bytes of a request line: a long key, percent-encoded."""
 
 log = structlog.get_logger("syncd.serve")
 
@@ -53,6 +52,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._context = context
+        self._quick = Quick(context.sources, context.upstream)
         self._listener = listener
         self._tcp = tcp
         self._tls = tls
@@ -75,7 +75,6 @@ class Server:
             handle_signals=False,
             handler_cancellation=True,
             shutdown_timeout=GRACE,
-            max_line_size=MAX_LINE,
         )
         self._places = Places(enough(), context.clock)
         self._entrances = AsyncExitStack()
@@ -102,7 +101,8 @@ class Server:
 
     async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         server = cast("web.Server", self._runner.server)
-        await self._entrances.enter_async_context(Entrance(listener, server, self._places, tls))
+        connection = partial(Connection, server, self._context, self._quick)
+        await self._entrances.enter_async_context(Entrance(listener, connection, self._places, tls))
 
     def _forget(self) -> None:
         self._context.block_lines.forget()

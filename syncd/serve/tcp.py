@@ -43,7 +43,7 @@ def must_be_a_program(request: web.Request) -> None:
     if "Origin" in request.headers:
         raise ApiError("forbidden", "this is for programs; what a web page makes a browser ask is refused")
     host = request.headers.get("Host", "")
-    if transport.get_extra_info("sslcontext") is None and not _is_ours(host):
+    if transport.get_extra_info("sslcontext") is None and not is_ours(host):
         raise ApiError(
             "forbidden",
             f"Host: {host}: without TLS, only an IP address or localhost is answered, as a web page may have "
@@ -51,7 +51,7 @@ def must_be_a_program(request: web.Request) -> None:
         )
 
 
-def _is_ours(host: str) -> bool:
+def is_ours(host: str) -> bool:
     """Whether a Host header says no name that its owner could have lead here; also when it says nothing."""
     name = host.rpartition(":")[0] if host.rpartition("]")[2].count(":") == 1 else host
     if name.lower() in {"", "localhost"}:

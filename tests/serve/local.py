@@ -82,7 +82,7 @@ class Stream:
                 f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("utf-8", "surrogateescape")
             )
             self._file = self.socket.makefile("rb")
-            self.status, self.headers = _head(self._file.readline)
+            self.status, self.headers = read_head(self._file.readline)
         except BaseException:
             self.socket.close()
             raise
@@ -216,7 +216,8 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _head(readline: Callable[[], bytes]) -> tuple[int, Message]:
+def read_head(readline: Callable[[], bytes]) -> tuple[int, Message]:
+    """Status and headers, line by line; CutError when there are none."""
     first = readline()
     if not first.endswith(b"\n"):
         raise CutError(f"no status line: {first!r}")

@@ -1,0 +1,197 @@
+"""Plain single reads, answered before aiohttp sees them: the same answers, in turns with the others."""
+
+from __future__ import annotations
+
+import socket
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import BinaryIO
+from urllib.parse import quote
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from syncd.keyrange import KeyRange
+from syncd.serve.access import EVERYTHING, Rights
+from syncd.serve.quick import MOST, Quick, is_whole
+from tests.serve.local import Answer, connected, read_head
+from tests.serve.stand import Stand
+
+HEAD = b"Host: localhost\r\nUser-Agent: curl/8\r\nAccept: */*\r\n"
+UNKNOWN = b"X-Odd: 1\r\n"
+"""A header that makes a request anything but plain."""
+
+
+def value_request(key: bytes, more: bytes = b"") -> bytes:
+    """The request for the value of `key`."""
+    return b"GET /v1/value?key=%b HTTP/1.1\r\n%b%b\r\n" % (quote(key, safe="/").encode(), HEAD, more)
+
+
+def range_request(key: bytes, more: bytes = b"") -> bytes:
+    """The request for `key` in etcd's words, from memory."""
+    body = orjson.dumps({"key": b64encode(key).decode(), "serializable": True})
+    length = b"Content-Length: %d\r\n" % len(body)
+    return b"POST /v3/kv/range HTTP/1.1\r\n%b%b%b\r\n%b" % (HEAD, length, more, body)
+
+
+@contextmanager
+def asking(stand: Stand) -> Iterator[Asking]:
+    """One connection that is kept."""
+    with connected(stand.socket) as connection, connection.makefile("rb") as answers:
+        yield Asking(connection, answers)
+
+
+class Asking:
+    """Sends bytes, and reads one answer after the other."""
+
+    def __init__(self, connection: socket.socket, answers: BinaryIO) -> None:
+        self._connection = connection
+        self._answers = answers
+
+    def __call__(self, *pieces: bytes) -> Answer:
+        """The answer to what is sent in pieces."""
+        for piece in pieces:
+            self._connection.sendall(piece)
+        return self.answer()
+
+    def answer(self) -> Answer:
+        """The next one."""
+        status, headers = read_head(self._answers.readline)
+        return Answer(status, headers, self._answers.read(int(headers["Content-Length"])))
+
+
+def answered(stand: Stand, request: bytes, rights: Rights = EVERYTHING) -> bytes | None:
+    """What comes of `request`."""
+    return stand.on_loop(
+        partial(Quick(stand.context.sources, stand.context.upstream).answer, request, rights)
+    )
+
+
+def quick(answer: Answer) -> bool:
+    """Whether it came without aiohttp, which says who it is."""
+    return "Server" not in answer.headers
+
+
+def told(answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    """All of an answer but what only aiohttp adds."""
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return answer.status, {n: v for n, v in headers.items() if n not in {"server", "date"}}, answer.body
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.binary(max_size=9).map(b"/".__add__), value=st.binary(max_size=300))
+def test_both_give_the_same_answer(stand: Stand, key: bytes, value: bytes) -> None:
+    """Whatever key and value are, headers included."""
+    stand.write((key, value))
+    with asking(stand) as ask:
+        for request in (value_request, range_request):
+            plain, odd = ask(request(key)), ask(request(key, UNKNOWN))
+            assert (quick(plain), quick(odd)) == (True, False)
+            assert told(plain) == told(odd)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        value_request(b"/none"),
+        value_request(b"/other/range"),
+        value_request(b""),
+        value_request(b"/a").replace(b"/a ", b"/a&max_age_ms=1 "),
+        value_request(b"/a", b"If-None-Match: *\r\n"),
+        value_request(b"/a").replace(b"*/*", b"application/json"),
+        value_request(b"/a").replace(b"GET", b"HEAD", 1),
+        value_request(b"/a", b"Host: localhost\r\n"),
+        value_request(b"/a").replace(b"localhost", b"evil.example"),
+        value_request(b"/a", b"Connection: close\r\n"),
+        value_request(b"/a", b"Content-Length: 0\r\nContent-Length: 0\r\n"),
+        value_request(b"/a", b"Content-Length: +0\r\n"),
+        value_request(b"/a", b" folded\r\n"),
+        value_request(b"/a").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        value_request(b"/a").replace(b"\r\n", b"\n"),
+        value_request(b"/a") + b"G",
+        value_request(b"/a")[:-1],
+        value_request(b"/" + b"a" * MOST),
+        range_request(b""),
+        range_request(b"/none/such").replace(b"serializable", b"serialisable"),
+        range_request(b"/a").replace(b'"serializable":true', b'"range_end":"AA"   '),
+        range_request(b"/a").replace(b"true", b"null"),
+        range_request(b"/a").replace(b"true}", b"true]"),
+        range_request(b"/a").replace(b"/kv/range", b"/kv/txnXX"),
+        range_request(b"/a")[:-1],
+        b"",
+        b"\r\n\r\n",
+    ],
+)
+def test_anything_else_is_left_to_aiohttp(stand: Stand, request_: bytes) -> None:
+    """What needs thought, and whatever would be a refusal."""
+    assert answered(stand, value_request(b"/a"))
+    assert answered(stand, request_) is None
+
+
+def test_rights_are_minded(stand: Stand) -> None:
+    """A key that may not be read is refused like one that is not there: not here."""
+    for request in (value_request(b"/a"), range_request(b"/a")):
+        assert answered(stand, request, Rights([KeyRange(b"/a")]))
+        assert answered(stand, request, Rights([KeyRange(b"/b")])) is None
+
+
+def test_heads_do_not_fill_the_memory(stand: Stand) -> None:
+    """As many different ones as anybody likes."""
+    answerer = Quick(stand.context.sources, stand.context.upstream)
+    for number in range(1000):
+        request = value_request(b"/a").replace(b"curl/8", b"curl/%d" % number)
+        assert stand.on_loop(partial(answerer.answer, request, EVERYTHING))
+    assert len(answerer._heads) <= 256
+
+
+def test_they_take_turns(stand: Stand) -> None:
+    """On one connection, whole requests go to whoever can answer them."""
+    with asking(stand) as ask:
+        for _ in range(3):
+            assert quick(ask(value_request(b"/a")))
+            assert not quick(ask(value_request(b"/a", UNKNOWN)))
+
+
+def test_after_a_request_in_pieces_the_connection_is_aiohttps(stand: Stand) -> None:
+    """What looks like the beginning of a request may be the middle of one."""
+    with asking(stand) as ask:
+        assert quick(ask(value_request(b"/a")))
+        inner = value_request(b"/b")
+        outer = b"POST /v1/value HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (HEAD, len(inner))
+        assert ask(outer).status == 400  # before its body came
+        assert not quick(ask(inner, value_request(b"/a")))
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(stand: Stand) -> None:
+    """Pipelining, plain ones and others mixed."""
+    stand.write((b"/a", b"A"), (b"/b", b"B"))
+    wanted = [b"/a", b"/b"] * 20
+    with asking(stand) as ask:
+        sent = b"".join(
+            value_request(key, UNKNOWN if number % 3 else b"") for number, key in enumerate(wanted)
+        )
+        bodies = [ask(sent).body, *(ask.answer().body for _ in wanted[1:])]
+        assert bodies == [b"A", b"B"] * 20
+
+
+def test_nobody_is_answered_more_than_they_read(stand: Stand) -> None:
+    """Whoever asks and never reads fills the socket and some buffer, not the memory."""
+    stand.write((b"/a", bytes(1 << 20)))
+    with connected(stand.socket, seconds=1.0) as connection, pytest.raises(TimeoutError):
+        connection.sendall(value_request(b"/a") * 10_000)
+    assert stand.get("value", key="/a").status == 200
+
+
+def test_what_is_whole() -> None:
+    """One request, to its last byte."""
+    assert is_whole(value_request(b"/a"))
+    assert is_whole(range_request(b"/a"))
+    assert not is_whole(value_request(b"/a") * 2)
+    assert not is_whole(range_request(b"/a")[:-1])
+    assert not is_whole(b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert not is_whole(b"GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n")
+    assert not is_whole(b"GET / HTTP/1.1\r\n")
