@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import structlog
 
@@ -25,6 +26,9 @@ AT_ONCE = 16
 
 HANDSHAKE = 5.0
 """Seconds that a client has for its part of TLS."""
+
+LEAVING = 30.0
+"""Seconds in which a connection that was closed must have taken what was written to it."""
 
 LATER = 1.0
 """Seconds to wait when the system has no descriptor or memory for another connection."""
@@ -58,8 +62,11 @@ class Entrance:
         self._loop = asyncio.get_running_loop()
         self._group = asyncio.TaskGroup()
         self._arriving: dict[asyncio.Task[None], Held] = {}
+        self._inside: WeakSet[asyncio.Transport] = WeakSet()
+        self._leaving: WeakSet[asyncio.Transport] = WeakSet()
         self._without_room = False
         self._later: asyncio.TimerHandle | None = None
+        self._sweep = self._loop.call_later(LEAVING, self._see_off)
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -71,6 +78,7 @@ class Entrance:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.remove_reader(self._listener)
+        self._sweep.cancel()
         if self._later:
             self._later.cancel()
         for task in self._arriving:
@@ -119,7 +127,7 @@ class Entrance:
     async def _arrive(self, connection: Held) -> None:
         """Hand the connection over to a protocol of its own, after TLS's handshake if there is one."""
         try:
-            await self._loop.connect_accepted_socket(
+            transport, _ = await self._loop.connect_accepted_socket(
                 self._protocol,
                 connection,
                 ssl=self.tls,
@@ -127,3 +135,13 @@ class Entrance:
             )
         except (OSError, TimeoutError) as error:  # of which ssl.SSLError is one
             log.debug("no TLS", error=str(error))
+        else:
+            self._inside.add(transport)
+
+    def _see_off(self) -> None:
+        """Cut those that were closed long ago, but wait for their reader to take the rest."""
+        leaving = WeakSet(transport for transport in self._inside if transport.is_closing())
+        for transport in leaving & self._leaving:
+            transport.abort()
+        self._leaving = leaving
+        self._sweep = self._loop.call_later(LEAVING, self._see_off)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable
 
-import structlog
+from syncd.serve.tally import Tally
 
 MOST = 16_384
 """Connections in all; an idle one costs some 6 KB."""
@@ -19,25 +18,18 @@ MOST = 16_384
 RESERVED = 256
 """Descriptors that are left for the rest of the daemon."""
 
-TELL_AGAIN = 60.0
-"""Seconds in which the log is told once of those that were turned away."""
-
 User = int | None
 """A uid; None for everybody who comes through TCP."""
-
-log = structlog.get_logger("syncd.serve")
 
 
 class Places:
     """Places for `limit` connections, at most half of them for one user."""
 
-    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(self, limit: int, tally: Tally) -> None:
         self.limit = limit
-        self._clock = clock
+        self._tally = tally
         self._taken: Counter[User] = Counter()
         self._all = 0
-        self._turned_away = 0
-        self._told_at: float | None = None
 
     def take(self, user: User) -> bool:
         """Take a place, if there is one; the log is told when there is none."""
@@ -45,7 +37,14 @@ class Places:
             self._all += 1
             self._taken[user] += 1
             return True
-        self._turn_away(user)
+        self._tally.tell(
+            "connections turned away",
+            user="tcp" if user is None else user,
+            open=self._taken[user],
+            open_in_all=self._all,
+            limit=self.limit,
+            meaning="one user may have half of the limit; close connections, or share them",
+        )
         return False
 
     def give_back(self, user: User) -> None:
@@ -54,21 +53,6 @@ class Places:
         self._taken[user] -= 1
         if not self._taken[user]:
             del self._taken[user]
-
-    def _turn_away(self, user: User) -> None:
-        self._turned_away += 1
-        now = self._clock()
-        if self._told_at is None or now - self._told_at >= TELL_AGAIN:
-            log.warning(
-                "connections turned away",
-                count=self._turned_away,
-                user="tcp" if user is None else user,
-                open=self._taken[user],
-                open_in_all=self._all,
-                limit=self.limit,
-                meaning="one user may have half of the limit; close connections, or share them",
-            )
-            self._told_at, self._turned_away = now, 0
 
 
 class Held(socket.socket):

@@ -15,14 +15,14 @@ import structlog
 from aiohttp import web
 
 from syncd.serve import about, accept, reads, watch
-from syncd.serve.connection import Connection
 from syncd.serve.context import CONTEXT, SOURCE, Context
 from syncd.serve.entrance import Entrance
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
+from syncd.serve.patience import Patient
 from syncd.serve.places import Places, enough
-from syncd.serve.quick import Quick
 from syncd.serve.stream import Lines
+from syncd.serve.tally import Tally
 from syncd.serve.tcp import must_be_a_program
 from syncd.serve.v3.calls import add_calls
 
@@ -52,7 +52,6 @@ class Server:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._context = context
-        self._quick = Quick(context.sources, context.upstream)
         self._listener = listener
         self._tcp = tcp
         self._tls = tls
@@ -76,7 +75,8 @@ class Server:
             handler_cancellation=True,
             shutdown_timeout=GRACE,
         )
-        self._places = Places(enough(), context.clock)
+        self._tally = Tally(context.clock)
+        self._places = Places(enough(), self._tally)
         self._entrances = AsyncExitStack()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -100,8 +100,7 @@ class Server:
         await self._runner.cleanup()
 
     async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        server = cast("web.Server", self._runner.server)
-        connection = partial(Connection, server, self._context, self._quick)
+        connection = partial(Patient, cast("web.Server", self._runner.server), self._tally)
         await self._entrances.enter_async_context(Entrance(listener, connection, self._places, tls))
 
     def _forget(self) -> None:

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from syncd.findings import Finding
 from syncd.keyrange import KeyRange, prefix_range
-from syncd.serve.connection import MAX_LINE
+from syncd.serve.patience import MAX_LINE
 from syncd.status import CertificateStatus, Counters, EtcdStatus, Syncing
 from tests.serve.local import ask, connected, raw, wait_until
 from tests.serve.stand import EPOCH, Kept, Stand, serving

@@ -1,0 +1,81 @@
+"""How long, and how much of it, a connection may take for a request, and for taking the answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from syncd.serve.stream import STALLED
+from syncd.serve.tally import Tally
+
+IDLE = 75.0
+"""Seconds after which a connection is closed on which nothing was asked, or a request's head did not come."""
+
+MAX_LINE = 64 << 10
+"""Bytes of a request line: a long key, percent-encoded."""
+
+MAX_HEAD = 96 << 10
+"""Bytes of a request's head in all; by what aiohttp allows for each header, it could be ten times that."""
+
+READ_AHEAD = 64 << 10
+"""Bytes of a body that are held until somebody takes them."""
+
+LINGER = 0.2
+"""Seconds in which the rest of a body is read that nobody wants: the answer might get lost else, over TCP."""
+
+
+class Patient(web.RequestHandler):
+    """aiohttp's, with an end to its patience."""
+
+    __slots__ = ("_head", "_stalled", "_tally")
+
+    def __init__(self, server: web.Server, tally: Tally) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # means none, as with AppRunner
+            keepalive_timeout=IDLE,
+            lingering_time=LINGER,
+            max_line_size=MAX_LINE,
+            read_bufsize=READ_AHEAD,
+        )
+        self._tally = tally
+        self._head = 0
+        """Bytes of a request's head that have come so far."""
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless it is more than a head can be."""
+        super().data_received(data)
+        waiter = self._waiter
+        self._head = self._head + len(data) if waiter and not waiter.done() else 0
+        if self._head > MAX_HEAD:
+            self._cut("requests cut", f"a head of more than {MAX_HEAD} bytes")
+
+    def pause_writing(self) -> None:
+        """The reader does not take what is written."""
+        super().pause_writing()
+        self._stalled = self._loop.call_later(
+            STALLED, self._cut, "readers cut", f"nothing was taken for {STALLED:g} s"
+        )
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        self._forgive()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is over."""
+        self._forgive()
+        super().connection_lost(exc)
+
+    def _forgive(self) -> None:
+        if self._stalled:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _cut(self, event: str, reason: str) -> None:
+        if self.transport:
+            self._tally.tell(event, reason=reason)
+            self.transport.abort()
