@@ -63,6 +63,7 @@ from syncd.client.watching import AsyncWatch, Change, Connected, Interrupted, To
 if TYPE_CHECKING:
     from syncd.client.asynchronous import AsyncClient
     from syncd.client.mirror.replica import DecodeError
+    from syncd.client.mirror.tasks import AsyncMirror
     from syncd.client.mirror.threaded import Mirror
     from syncd.client.mirror.updates import KeyChange, Update
     from syncd.client.mirror.view import View
@@ -71,6 +72,7 @@ __all__ = [
     "DEFAULT_SOCKET",
     "AnswerError",
     "AsyncClient",
+    "AsyncMirror",
     "AsyncSnapshot",
     "AsyncWatch",
     "BadRequestError",
@@ -118,6 +120,7 @@ __all__ = [
 
 _LATER = {
     "AsyncClient": "syncd.client.asynchronous",
+    "AsyncMirror": "syncd.client.mirror.tasks",
     "DecodeError": "syncd.client.mirror.replica",
     "KeyChange": "syncd.client.mirror.updates",
     "Mirror": "syncd.client.mirror.threaded",

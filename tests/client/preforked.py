@@ -1,19 +1,23 @@
 """A program like a web server that loads the application before it forks: `preforked.py SOCKET FORKS`.
 
-It keeps a mirror of `/`, and forks again and again while others write. Each child looks at once whether it
-has got whole contents, follows until the key `/stop` is there, and then tells what it has, in one line of JSON.
-So does the parent, last. Callbacks are looked after, too: what they were told must be what the mirror holds.
+It keeps a mirror of `/`, and forks again and again while others write. Each child looks at once whether
+it has got whole contents, follows until the key `/stop` is there, and then tells what it has, in one line of
+JSON. So does the parent, last. Callbacks are looked after, too: what they were told must be what is there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from pathlib import Path
 
 from syncd.client import Mirror
 from tests.client.mirrors import SECONDS, Follower, whole
 from tests.serve.local import wait_until
+
+ALARM = round(2 * SECONDS)
 
 
 def tell(mirror: Mirror[bytes], follower: Follower, seen: int, *, begun_whole: bool) -> None:
@@ -22,7 +26,9 @@ def tell(mirror: Mirror[bytes], follower: Follower, seen: int, *, begun_whole: b
     while "/stop" not in mirror:
         changes.next(SECONDS)
     wait_until(lambda: "/stop" in follower.state, "the callback was told")
+    descriptors = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     told = {
+        "connections": sum(name.startswith("socket:") for name in descriptors),
         "whole": begun_whole and whole(mirror.snapshot()),
         "followed": follower.state == dict(mirror),
         "forked_at": seen,
@@ -35,6 +41,7 @@ def tell(mirror: Mirror[bytes], follower: Follower, seen: int, *, begun_whole: b
 
 def main() -> None:
     """Fork, and wait for all children."""
+    signal.alarm(ALARM)  # what hangs shall not hang the tests
     follower = Follower(lenient=True)
     mirror = Mirror("/", socket_path=sys.argv[1], heartbeat=0.2, on_change=follower)
     mirror.start().wait_ready(SECONDS)
@@ -44,6 +51,7 @@ def main() -> None:
         changes.next(SECONDS)  # so that it forks when there is something going on
         child = os.fork()
         if not child:
+            signal.alarm(ALARM)
             view = mirror.snapshot()
             tell(mirror, follower, view.revision, begun_whole=whole(view))
             return

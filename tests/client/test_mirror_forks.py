@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
+from syncd.client.mirror import forks
+from syncd.client.mirror.keeper import Keeper
 from tests.client.mirrors import SECONDS, twins
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
 
-CHILDREN = 4
-FORKS = 30
+FORKS = 12
 
 
 @pytest.fixture
@@ -24,12 +27,9 @@ def daemon(new_etcd: Etcd) -> Iterator[Daemon]:
         yield running.wait_for("live")
 
 
-@pytest.mark.parametrize("forks", [CHILDREN, FORKS])
-def test_each_forked_child_follows_from_what_its_parent_had(
-    new_etcd: Etcd, daemon: Daemon, forks: int
-) -> None:
+def test_each_forked_child_follows_from_what_its_parent_had(new_etcd: Etcd, daemon: Daemon) -> None:
     """Whatever the mirror's thread was doing when the parent forked; nothing was read anew."""
-    command = [sys.executable, "-m", "tests.client.preforked", str(daemon.socket), str(forks)]
+    command = [sys.executable, "-m", "tests.client.preforked", str(daemon.socket), str(FORKS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         with twins(new_etcd):
@@ -37,10 +37,68 @@ def test_each_forked_child_follows_from_what_its_parent_had(
         last = new_etcd.put("/stop", "")
         told = [json.loads(line) for line in process.stdout]
         assert process.wait(SECONDS) == 0
-    assert len(told) == forks + 1
+    assert len(told) == FORKS + 1
     for one in told:
         assert (one["whole"], one["followed"], one["revision"], one["gaps"]) == (True, True, last, 1), one
         assert one["forked_at"] < last
+        assert one["connections"] == 1
+
+
+INTERRUPTED = """
+import os, sys, threading
+from syncd.client import Mirror
+parent, told, entered, release = os.getpid(), [], threading.Event(), threading.Event()
+def note(update):
+    keys = [change.key for change in update.changes]
+    if os.getpid() == parent and "/now" in keys:
+        entered.set()
+        release.wait(30)
+    told.extend(keys)
+mirror = Mirror("/", socket_path=sys.argv[1], on_change=note).start().wait_ready(30)
+print("ready", flush=True)
+assert entered.wait(30)
+child = os.fork()
+if not child:
+    sys.exit(0 if mirror.changes().next(30) and "/now" in told else "not told")
+release.set()
+input()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_what_a_callback_was_being_told_is_told_again_in_a_child(new_etcd: Etcd, daemon: Daemon) -> None:
+    """The parent's callback does not come back there, and nobody else would tell of it."""
+    command = [sys.executable, "-c", INTERRUPTED, str(daemon.socket)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        new_etcd.put("/now", "")
+        new_etcd.put("/later", "")
+        process.communicate("\n", timeout=SECONDS)
+        assert process.returncode == 0
+
+
+def test_a_fork_waits_for_what_must_not_be_copied() -> None:
+    """A child gets nothing that is half done, and finds the lock free."""
+    keeper: Keeper[bytes] = Keeper("/", None, None)
+    forks.register(keeper)
+    half_done = True
+
+    def fork() -> int:
+        child = os.fork()
+        if not child:
+            free = keeper.lock.acquire(blocking=False)
+            os._exit(0 if free and not half_done and "forked" in str(keeper.error) else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    with ThreadPoolExecutor(1) as pool:
+        with keeper.lock:
+            code = pool.submit(fork)
+            assert wait([code], timeout=0.1).not_done
+            half_done = False
+        assert code.result(SECONDS) == 0
+    assert keeper.error is not None
+    assert "forked" not in str(keeper.error)
 
 
 PROGRAM = """

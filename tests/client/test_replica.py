@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.client import NotReadyError, ProtocolError
-from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
+from syncd.client.lines import Bookmark, Progress, WatchMessage
 from syncd.client.mirror.replica import DecodeError, Reach, Replica
 from syncd.client.mirror.updates import Feed, KeyChange, Update, joined
-from syncd.records import Batch, Event, Record
+from syncd.records import Batch, Event
+from tests.client.messages import between, delete, put, snapshot
 
 BAD = b"bad"
 
@@ -31,22 +32,6 @@ def boxed(value: bytes) -> Box:
     if value.startswith(BAD):
         raise ValueError("bad")
     return Box(value)
-
-
-def snapshot(revision: int, contents: dict[bytes, bytes], epoch: str = "e") -> list[WatchMessage]:
-    """The messages of a snapshot, whose keys all have its revision as theirs."""
-    records = [Record(key, value, 1, revision, 1) for key, value in contents.items()]
-    return [SnapshotHead(revision, epoch, len(records)), *records, SnapshotEnd(len(records))]
-
-
-def put(key: bytes, value: bytes, revision: int) -> Event:
-    """One key has a value."""
-    return Event(Record(key, value, 1, revision, 1))
-
-
-def delete(key: bytes, revision: int) -> Event:
-    """One key has none."""
-    return Event(Record(key, mod_revision=revision), deleted=True)
 
 
 def feed(replica: Replica[Box], messages: Iterable[WatchMessage]) -> list[Update[Box]]:
@@ -162,7 +147,7 @@ def replayed(updates: Iterable[Update[Box]], begin: dict[str, Box]) -> dict[str,
 
 
 @given(CONTENTS, STEPS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_replica_holds_what_a_dict_would(
     first: dict[bytes, bytes], steps: list[tuple[str, object]]
 ) -> None:
@@ -177,7 +162,7 @@ def test_a_replica_holds_what_a_dict_would(
 
 
 @given(CONTENTS, STEPS, STEPS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_is_held_stays_as_it_is(
     first: dict[bytes, bytes], before: list[tuple[str, object]], after: list[tuple[str, object]]
 ) -> None:
@@ -227,6 +212,29 @@ def test_a_batch_with_deletes_is_seen_at_once() -> None:
     feed(replica, [Batch(2, (delete(b"/a", 2), put(b"/b", b"2", 2)), "e")])
     assert list(data) == ["/a"]
     assert list(replica.data) == ["/b"]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param((put(b"/a", b"2", 2), put(b"/b", b"2", 2), put(b"/c", b"2", 2)), id="puts"),
+        pytest.param((delete(b"/a", 2), put(b"/c", b"2", 2)), id="a move"),
+        pytest.param((delete(b"/a", 2), delete(b"/b", 2)), id="deletes"),
+    ],
+)
+def test_a_batch_is_seen_as_a_whole(events: tuple[Event, ...]) -> None:
+    """Between any two bytecodes, a reader's thread may look: there is what was before, then what is after."""
+    replica = Replica(boxed)
+    feed(replica, snapshot(1, {b"/a": b"1", b"/b": b"1"}))
+    before = replica.data.copy()
+    step = replica.stage(Batch(2, events, "e"))
+    assert step is not None
+    seen = between(lambda: replica.commit(step), lambda: (dict(replica.data), replica.revision))
+    after = replica.data.copy()
+    contents = [data for data, _ in seen]
+    assert contents == [before] * contents.count(before) + [after] * contents.count(after)
+    assert all(data == after for data, revision in seen if revision == 2)
+    assert len(seen) > contents.count(after) > 2
 
 
 def test_a_gap_tells_only_what_is_different() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Generic, Literal, TypeVar, cast
 
 from syncd.client.answers import Freshness
-from syncd.client.errors import ClientError, NotReadyError, Remedy, TooStaleError, remedy
+from syncd.client.errors import ClientError, InternalError, NotReadyError, Remedy, TooStaleError, remedy
 from syncd.client.lines import Progress, WatchMessage
 from syncd.client.mirror.replica import DecodeError, Reach, Replica
 from syncd.client.mirror.updates import Feed, Update
@@ -79,16 +79,29 @@ class Keeper(Generic[V]):
             self._ahead = None
             self._notify()
 
+    def fail(self, error: Exception) -> None:
+        """Take note of what ended the watch; tell the log if it is nothing that a watch may end with."""
+        if isinstance(error, ClientError):
+            self.interrupt(error)
+        else:
+            # A mirror that silently stands still would be worse than one that fails again and again.
+            log.error("the mirror of %r failed", self.prefix, exc_info=error)
+            self.interrupt(InternalError(f"the mirror failed: {type(error).__name__}: {error}"))
+
     def begin(self) -> None:
         """Take note that there is a background now."""
         self.kept = True
         self.error = None
 
-    def end(self) -> None:
+    def end(self, why: str = "the mirror was closed") -> None:
         """Take note that nothing more comes."""
         with self.lock:
             self.kept = False
-            self.interrupt(NotReadyError("the mirror was closed"))
+            self.interrupt(NotReadyError(why))
+
+    def forked(self) -> None:
+        """Take note that the background stayed in the parent; see `forks`."""
+        self.end("this process was forked, and the mirror is kept by its parent")
 
     @property
     def settled(self) -> bool:

@@ -16,6 +16,9 @@ V = TypeVar("V")
 T = TypeVar("T")
 Prefix = str | bytes
 
+SELDOM = 5.0
+"""Seconds until what would fail again is tried again: somebody may have mended it."""
+
 
 class Loads(Protocol):
     """A module such as json, or an object, that decodes with `loads`."""

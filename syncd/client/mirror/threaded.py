@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import queue
 import threading
@@ -14,21 +13,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from syncd.client.blocking import Client, Watch
-from syncd.client.errors import ClientError, CutError, InternalError
+from syncd.client.errors import CutError
 from syncd.client.mirror import forks
 from syncd.client.mirror.keeper import Keeper
-from syncd.client.mirror.mirrored import Loads, Mirrored, MirrorOptions, Prefix
+from syncd.client.mirror.mirrored import SELDOM, Loads, Mirrored, MirrorOptions, Prefix
 from syncd.client.mirror.updates import Update
 
 V = TypeVar("V")
 
-SELDOM = 5.0
-"""Seconds until what would fail again is tried again: somebody may have mended it."""
-
 CLOSE_SECONDS = 5.0
 """How long `close` waits for a callback that is running."""
-
-log = logging.getLogger("syncd.mirror")
 
 
 class Mirror(Mirrored[V]):
@@ -188,12 +182,8 @@ class _Background:
         while stopping.empty():
             try:
                 self._follow(stopping)
-            except ClientError as error:
-                self._keeper.interrupt(error)
-            except Exception as error:
-                # A mirror that silently stands still would be worse than one that fails again and again.
-                log.exception("the mirror of %r failed", self._keeper.prefix)
-                self._keeper.interrupt(InternalError(f"the mirror failed: {type(error).__name__}: {error}"))
+            except Exception as error:  # noqa: BLE001 - it is told, and all goes on
+                self._keeper.fail(error)
             with suppress(queue.Empty):
                 stopping.get(timeout=SELDOM)
                 return
