@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from syncd.serve.access import Rights
 from syncd.serve.context import Context
+from syncd.serve.patience import IDLE, Patient
 from syncd.serve.quick import Quick, is_whole
-
-IDLE = 75.0
-"""Seconds after which a connection on which nothing is asked is closed."""
-
-MAX_LINE = 64 << 10
-"""Bytes of a request line: a long key, percent-encoded."""
+from syncd.serve.tally import Tally
 
 
-class Connection(web.RequestHandler):
+class Connection(Patient):
     """aiohttp's, which sees only what `quick` has no answer to.
 
     The two may take turns as long as each piece of bytes that comes is one whole request: then nothing of one
@@ -27,15 +21,8 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_context", "_quick", "_rights", "_whole")
 
-    def __init__(self, server: web.Server, context: Context, quick: Quick) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(
-            server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type] # means none, as with AppRunner
-            keepalive_timeout=IDLE,
-            max_line_size=MAX_LINE,
-        )
+    def __init__(self, server: web.Server, tally: Tally, context: Context, quick: Quick) -> None:
+        super().__init__(server, tally)
         self._context = context
         self._quick = quick
         self._rights: Rights | None = None

@@ -15,12 +15,13 @@ import structlog
 from aiohttp import web
 
 from syncd.serve import about, accept, reads, watch
+from syncd.serve.connection import Connection
 from syncd.serve.context import CONTEXT, SOURCE, Context
 from syncd.serve.entrance import Entrance
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import header_fields, headers
-from syncd.serve.patience import Patient
 from syncd.serve.places import Places, enough
+from syncd.serve.quick import Quick
 from syncd.serve.stream import Lines
 from syncd.serve.tally import Tally
 from syncd.serve.tcp import must_be_a_program
@@ -52,6 +53,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._context = context
+        self._quick = Quick(context.sources, context.upstream)
         self._listener = listener
         self._tcp = tcp
         self._tls = tls
@@ -100,7 +102,8 @@ class Server:
         await self._runner.cleanup()
 
     async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        connection = partial(Patient, cast("web.Server", self._runner.server), self._tally)
+        server = cast("web.Server", self._runner.server)
+        connection = partial(Connection, server, self._tally, self._context, self._quick)
         await self._entrances.enter_async_context(Entrance(listener, connection, self._places, tls))
 
     def _forget(self) -> None:
