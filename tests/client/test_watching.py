@@ -1,4 +1,4 @@
-"""A watch across interruptions, in both fronts, against a stand-in for the daemon that loses what it shall."""
+"""A watch across interruptions, in both fronts, with a stand-in for the daemon that loses what it shall."""
 
 import math
 import socket
