@@ -94,14 +94,14 @@ class Dialogue:
         """An error, after which the stream ends."""
         document = self.hear_any()
         assert list(document) == ["error"], document
-        assert not list(self._chunks()), self.chunks
+        assert not list(self.listen()), self.chunks
         failure: Document = document["error"]
         return failure
 
     def hear_any(self) -> Document:
         """The next document; CutError when the stream ends before."""
         while not self._documents:
-            chunk = next(self._chunks(), None)
+            chunk = next(self.listen(), None)
             if chunk is None:
                 raise CutError(f"the stream ended; {self._rest!r} is left")
             *whole, self._rest = (self._rest + chunk).split(b"\n")
@@ -111,7 +111,7 @@ class Dialogue:
     def body(self) -> bytes:
         """All of an answer that ends by itself."""
         length = self.headers["Content-Length"]
-        return self._file.read(int(length)) if length else b"".join(self._chunks())
+        return self._file.read(int(length)) if length else b"".join(self.listen())
 
     def hung_up(self) -> bool:
         """Whether the other side closes the connection now, without a word; waits for that."""
@@ -138,7 +138,8 @@ class Dialogue:
                 self._head = status, parse_headers(BytesIO(lines + b"\r\n"))
         return self._head
 
-    def _chunks(self) -> Iterator[bytes]:
+    def listen(self) -> Iterator[bytes]:
+        """The chunks of the answer as they come; nothing once it has ended."""
         assert self.headers["Transfer-Encoding"] == "chunked", (self.status, self.headers.items())
         while not self.ended:
             head = self._file.readline()

@@ -312,7 +312,7 @@ def test_a_large_revision(stand: Stand, dialogue: Dialogue) -> None:
 def test_a_revision_of_very_many_keys(
     stand: Stand, dialogue: Dialogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It holds up nobody else while it is encoded and sent: between two turns of others, a piece at most."""
+    """It holds up nobody else while it is encoded and sent: between two turns of others, two pieces."""
     encode, encoded = results._event, 0
 
     def counting(event: Event, selection: Selection) -> bytes:
@@ -338,7 +338,7 @@ def test_a_revision_of_very_many_keys(
     while events < 40_000:
         events += len(dialogue.hear()["events"])
     assert events == 40_000
-    assert 0 < most.result(SECONDS) <= PIECE_EVENTS
+    assert 0 < most.result(SECONDS) <= 2 * PIECE_EVENTS  # the last one of a watch, the first of the next
 
 
 def test_a_past_that_comes_in_portions(stand: Stand, dialogue: Dialogue) -> None:
