@@ -58,7 +58,8 @@ REQUEST = st.builds(
 def small_portions() -> Iterator[None]:
     """So that a thousand keys are many runs to merge, and many pieces."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ordering, "RUN", 50)
+        patch.setattr(ordering, "RUN", 100)
+        patch.setattr(ordering, "MERGED", 30)
         patch.setattr(ranges, "PIECE_RECORDS", 30)
         patch.setattr(ranges, "PIECE_BYTES", 1000)
         yield
@@ -149,7 +150,7 @@ async def test_a_sort_gives_way() -> None:
         done.set()
     assert selection.order is not None
     assert len(selection.order) == len(RECORDS)
-    assert turns >= len(RECORDS) // ordering.RUN
+    assert turns >= len(RECORDS) // ordering.MERGED
 
 
 @pytest.mark.parametrize(
