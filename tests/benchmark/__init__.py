@@ -7,6 +7,7 @@ ranges    what etcd holds, and how much of it
 daemon    `syncd run` as its own process, asked and weighed from outside
 watchers  streams, timed line by line
 reading   the full read beside curl, its memory, and what readers feel of it
+lookups   in a mirror, beside a plain dict
 events    from a put to its event, beside a direct watch of the gateway
 starting  from the start to the first answer, with a copy on disk and without
 copying   what the copy on disk costs: processor time, disk, memory, and what readers feel of it

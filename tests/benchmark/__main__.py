@@ -9,7 +9,7 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 
-from tests.benchmark import copying, events, reading, starting
+from tests.benchmark import copying, events, lookups, readers, reading, starting
 from tests.benchmark.ranges import QUICK, Scale, pairs
 from tests.benchmark.report import Row, out, table
 from tests.etcd import Etcd, usual_version
@@ -51,7 +51,17 @@ def copies(scale: Scale) -> Iterator[Row]:
         yield from copying.rows(etcd, scale, "/many/", "/more/")
 
 
-PARTS = {part.__name__: part for part in (reads, sizes, copies)}
+def beside(scale: Scale) -> Iterator[Row]:
+    """Of what the processes beside a daemon have of it."""
+    with Etcd() as etcd:
+        out.print(f"loading {scale.many} keys")
+        etcd.load(pairs("/many/", scale.many))
+        yield from readers.rows(etcd, scale, "/many/")
+        yield from lookups.rows(etcd, scale, "/many/")
+        yield from lookups.rows(etcd, scale, "/many/")
+
+
+PARTS = {part.__name__: part for part in (reads, sizes, copies, beside)}
 
 
 def main() -> None:

@@ -45,11 +45,16 @@ class UnixConnection(HTTPConnection):
 
 
 class Daemon:
-    """One that mirrors `prefixes`, in `directory`; with a copy on disk, in `directory` too, if `cached`."""
+    """One that mirrors `prefixes`, in `directory`; with a copy on disk, in `directory` too, if `cached`.
 
-    def __init__(self, directory: Path, etcd: Etcd, *prefixes: str, cached: bool = False) -> None:
+    With a `port`, it listens there as well.
+    """
+
+    def __init__(
+        self, directory: Path, etcd: Etcd, *prefixes: str, cached: bool = False, port: int | None = None
+    ) -> None:
         self.cache = directory / "cache"
-        self._socket = directory / "syncd.sock"
+        self.socket = directory / "syncd.sock"
         self._log = directory / "log"
         self._config = directory / "config.yaml"
         self._config.write_bytes(
@@ -58,7 +63,10 @@ class Daemon:
                     "etcd": {"endpoints": [etcd.endpoint]},
                     "ranges": [{"prefix": prefix} for prefix in prefixes],
                     "cache": {"directory": str(self.cache) if cached else None},
-                    "serve": {"socket": str(self._socket)},
+                    "serve": {
+                        "socket": str(self.socket),
+                        "listen": port and f"127.0.0.1:{port}",
+                    },
                     "log": {"format": "json"},
                 }
             )
@@ -88,14 +96,14 @@ class Daemon:
 
     def get(self, path: str) -> HTTPResponse:
         """GET on a connection of its own; the answer's body is not read."""
-        connection = UnixConnection(self._socket)
+        connection = UnixConnection(self.socket)
         connection.request("GET", path)
         return connection.getresponse()
 
     def first_answer(self, key: str) -> float:
         """Wait until `key` is served; the seconds from the start of the process."""
         while True:
-            with closing(UnixConnection(self._socket)) as connection:
+            with closing(UnixConnection(self.socket)) as connection:
                 try:
                     connection.request("GET", f"/v1/value?key={key}")
                     served = connection.getresponse().status == 200
@@ -141,7 +149,7 @@ class Daemon:
         """Seconds of reads of `key`, one each millisecond, while `work` is done by a thread."""
         working = threading.Thread(target=work)
         latencies = []
-        with closing(UnixConnection(self._socket)) as connection:
+        with closing(UnixConnection(self.socket)) as connection:
             working.start()
             while working.is_alive():
                 began = time.perf_counter()
@@ -176,10 +184,10 @@ class Daemon:
 
 
 @contextmanager
-def daemon(etcd: Etcd, *prefixes: str, cached: bool = False) -> Iterator[Daemon]:
+def daemon(etcd: Etcd, *prefixes: str, cached: bool = False, port: int | None = None) -> Iterator[Daemon]:
     """A daemon that mirrors `prefixes`, until left."""
     with tempfile.TemporaryDirectory(prefix="syncd-bench-") as directory:
-        running = Daemon(Path(directory), etcd, *prefixes, cached=cached)
+        running = Daemon(Path(directory), etcd, *prefixes, cached=cached, port=port)
         try:
             yield running
         finally:

@@ -15,29 +15,32 @@ out = Console(stderr=True)
 
 
 class Row(NamedTuple):
-    """A figure, and the limit that it should not pass."""
+    """A figure, and the limit that it should not pass, or with `at_least` should reach. None: none."""
 
     what: str
     figure: float
-    limit: float
+    limit: float | None
     unit: str
     detail: str
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
         """Whether it keeps its limit."""
-        return self.figure <= self.limit
+        if self.limit is None:
+            return True
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
 
 
 def table(rows: Sequence[Row]) -> None:
     """All of them, on standard output."""
-    shown = Table("what", "figure", "at most", "", "detail")
+    shown = Table("what", "figure", "limit", "", "detail")
     for row in rows:
         shown.add_row(
             row.what,
             f"{row.figure:g} {row.unit}",
-            f"{row.limit:g} {row.unit}",
-            "✓" if row.met else "✗",
+            "" if row.limit is None else f"{'≥' if row.at_least else '≤'} {row.limit:g} {row.unit}",
+            "" if row.limit is None else "✓" if row.met else "✗",
             row.detail,
         )
     Console(width=None if sys.stdout.isatty() else 160).print(shown)
