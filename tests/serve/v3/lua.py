@@ -1,9 +1,9 @@
 """A client that does what lua-resty-etcd does, as Apache APISIX uses it: its own words, its own weaknesses.
 
 From its `v3.lua` (1.10): a watch is one POST with a Content-Length. Its answer is read HTTP chunk by chunk
-until one ends in a newline; what came is split at newlines, and each part decoded. Of several documents that came
-together only the last is told to the caller, with the events of all if there are two or more: so what is not
-one document a chunk may be lost. And an `error` must have `http_code`.
+until one ends in a newline; what came is split at newlines, and each part decoded. Of several documents
+that came together only the last is told to the caller, with the events of all if there are two or more: so
+what is not one document a chunk may be lost. And an `error` must have `http_code`.
 """
 
 from __future__ import annotations
