@@ -178,7 +178,6 @@ class _Background:
         self._thread.start()
 
     def _run(self, stopping: queue.SimpleQueue[None]) -> None:
-        self._keeper.tell()
         while stopping.empty():
             try:
                 self._follow(stopping)
