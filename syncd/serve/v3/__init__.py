@@ -4,10 +4,12 @@ Under /v3, and the same under /v3beta; words, shapes and errors are those of etc
 
 calls      every call, and how a failure looks in etcd's words
 kv         kv/range, kv/txn of reads: from memory, or after asking etcd where it is
+ranges     which keys a range answers with;  ordering: sorted by what;  views: at which revision
+txn        what a transaction asks for, and whether it writes
 watch      watch: many watches on one stream, duplex
 about      maintenance/status, cluster/member/list, auth/authenticate, /version, /health
 write      what changes something: refused, or passed on to etcd
-messages   etcd's JSON, in and out;  body: how much of it, how long
+messages   etcd's JSON, in and out;  protojson: read to the letter;  body: how much of it, how long
 errors     etcd's codes
 upstream   what only etcd itself can tell
 """

@@ -38,14 +38,6 @@ async def range_(request: web.Request) -> web.StreamResponse:
     return await _send(request, source, selection.pieces(head))
 
 
-async def txn_(request: web.Request) -> web.StreamResponse:
-    """kv/txn, unless it writes."""
-    asked = decode(txn.TxnRequest, await read_body(request))
-    if txn.writes(asked):
-        raise EtcdError(Code.UNIMPLEMENTED, "syncd: reads only; this transaction may put or delete")
-    return await txn_reads(request, asked)
-
-
 async def txn_reads(request: web.Request, asked: txn.TxnRequest) -> web.StreamResponse:
     """The answer to a transaction of which `txn.writes` says that it does not.
 
@@ -94,10 +86,8 @@ async def _current(context: Context, source: Source, *, serializable: bool) -> N
             raise EtcdError(Code.UNAVAILABLE, "etcdserver: request timed out") from error
         except ApiError as error:
             must_be_ready(context, source)
-            raise EtcdError(
-                Code.UNAVAILABLE,
-                "syncd: etcd did not tell its revision; a serializable read is answered without it",
-            ) from error
+            hint = "etcd did not tell its revision; a serializable read is answered without it"
+            raise ApiError(error.code, hint, error.detail) from error
     must_be_ready(context, source)
 
 
@@ -127,4 +117,4 @@ async def _send(request: web.Request, source: Source, pieces: Iterator[bytes]) -
     return await lines.end()
 
 
-CALLS: dict[str, Handler] = {"/kv/range": range_, "/kv/txn": txn_}
+CALLS: dict[str, Handler] = {"/kv/range": range_}

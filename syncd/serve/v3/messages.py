@@ -35,8 +35,11 @@ def interval(key: bytes, range_end: bytes) -> KeyRange:
 
 
 def header(source: Source, member: Member) -> dict[str, str]:
-    """The header of an answer about `source`, whose revision is that which its answer shows."""
-    cluster_id = member.cluster_id or int(source.store.epoch.partition("-")[0] or "0", 16)
+    """The header of an answer about `source`, whose revision is that which its answer shows.
+
+    The cluster is that of what is held, which the epoch begins with: who answers now may be of another one.
+    """
+    cluster_id = int(source.store.epoch.partition("-")[0] or "0", 16) or member.cluster_id
     fields = {
         "cluster_id": str(cluster_id),
         "member_id": str(member.member_id),
