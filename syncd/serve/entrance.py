@@ -18,8 +18,9 @@ from syncd.serve.errors import ApiError
 from syncd.serve.peer import user_of
 from syncd.serve.places import Held, Places
 
-BACKLOG = 1024
-"""Connections that wait to be accepted; those beyond wait to connect."""
+BACKLOG = 4096
+"""Connections that wait to be accepted. Those beyond wait to connect, or are refused: who has a time-out for it,
+as most programs do, gets EAGAIN from a Unix socket."""
 
 AT_ONCE = 16
 """So many are accepted in one go: some 2 ms."""

@@ -51,14 +51,14 @@ class Patient(web.RequestHandler):
         waiter = self._waiter
         self._head = self._head + len(data) if waiter and not waiter.done() else 0
         if self._head > MAX_HEAD:
-            self._cut("requests cut", f"a head of more than {MAX_HEAD} bytes")
+            self._cut(self.transport, "requests cut", f"a head of more than {MAX_HEAD} bytes")
 
     def pause_writing(self) -> None:
         """The reader does not take what is written."""
         super().pause_writing()
-        self._stalled = self._loop.call_later(
-            STALLED, self._cut, "readers cut", f"nothing was taken for {STALLED:g} s"
-        )
+        # The transport as it is now: aiohttp forgets it when it closes it, which is to wait for the reader.
+        what = self.transport, "readers cut", f"hardly anything was taken for {STALLED:g} s"
+        self._stalled = self._loop.call_later(STALLED, self._cut, *what)
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -75,7 +75,7 @@ class Patient(web.RequestHandler):
             self._stalled.cancel()
             self._stalled = None
 
-    def _cut(self, event: str, reason: str) -> None:
-        if self.transport:
+    def _cut(self, transport: asyncio.Transport | None, event: str, reason: str) -> None:
+        if transport:
             self._tally.tell(event, reason=reason)
-            self.transport.abort()
+            transport.abort()

@@ -37,7 +37,8 @@ class Daemon:
     """One daemon: its configuration, its process, its log.
 
     `settings` are laid over the default ones, section by section; `self.settings` may be changed between
-    `write` (or `stop`) and `start`. When the tests are killed, so is the process; see `tests.etcd.Etcd`.
+    `write` (or `stop`) and `start`. `under` is a command that runs the daemon's. When the tests are killed,
+    so is the process; see `tests.etcd.Etcd`.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Daemon:
         settings: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         module: str = MODULE,
+        under: Sequence[str] = (),
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="syncd-"))
         self.config = self.directory / "config.yaml"
@@ -55,6 +57,7 @@ class Daemon:
         self.output_file = self.directory / "output"
         self.environment = dict(environment or {})
         self._module = module
+        self._under = under
         self.settings: Settings = {
             "etcd": {
                 "endpoints": [endpoints] if isinstance(endpoints, str) else list(endpoints),
@@ -87,7 +90,7 @@ class Daemon:
         assert self._process is None, "runs already"
         with self.log_file.open("ab") as log, self.output_file.open("ab") as output:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command(self.config, self._module)],
+                ["setpriv", "--pdeathsig", "KILL", "--", *self._under, *command(self.config, self._module)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
