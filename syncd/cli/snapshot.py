@@ -23,7 +23,7 @@ class Progress(Protocol):
 def snapshot(client: Client, output: Output, prefix: bytes, read: ReadOptions) -> None:
     """Print the snapshot as it is served; CutError when it breaks off or its count is wrong."""
     total = received = 0
-    with client.snapshot(prefix, **read) as stream, progress(output) as show:
+    with client.snapshot(prefix, as_json=True, **read) as stream, progress(output) as show:
         for message in stream.messages():
             output.json(stream.line)
             if isinstance(message, SnapshotHead):

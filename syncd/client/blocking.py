@@ -59,11 +59,20 @@ class Client:
         prefix: bytes | str,
         *,
         keys_only: bool = False,
+        as_json: bool = False,
         timeout: float | None = None,
         **read: Unpack[ReadOptions],
     ) -> Snapshot:
-        """Read all keys under a prefix at one revision: iterate over the records, inside a `with`."""
-        return Snapshot(self._reader.snapshot(prefix, keys_only=keys_only, timeout=timeout, **read))
+        """Read all keys under a prefix at one revision: iterate over the records, inside a `with`.
+
+        - `keys_only`: leave out the values, and all else but the keys.
+        - `as_json`: let each record be a line of JSON, to be had as `line`; otherwise many come at once, in a
+          form that is read in a quarter of the time.
+        """
+        snapshot = self._reader.snapshot(
+            prefix, keys_only=keys_only, as_json=as_json, timeout=timeout, **read
+        )
+        return Snapshot(snapshot)
 
     def watch(
         self,

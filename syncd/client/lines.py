@@ -6,12 +6,14 @@ A body is cut into lines by `LineSplitter`, however its bytes were split on the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from syncd.client.answers import WireError
 from syncd.client.errors import ClosingError, CutError, ProtocolError, answer_error
+from syncd.client.packed import Block
 from syncd.records import Batch, Event, Record
 
 
@@ -184,6 +186,13 @@ class SnapshotLines:
             )
         self.complete = True
         return SnapshotEnd(wire.count)
+
+    def receive_block(self, block: Block) -> Iterator[Record]:
+        """Return the messages of many records at once."""
+        if self.head is None or self.complete or not len(block):
+            raise ProtocolError("a block of no records, or before the snapshot's head, or after its end")
+        self.received += len(block)
+        return block.records()
 
     def finish(self) -> None:
         """Take note that the body has ended."""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from syncd.client.lines import Bookmark
+from syncd.client.packed import PACKED
 
 DEFAULT_HEARTBEAT = 5.0
 """Seconds between progress lines of an idle watch, as the contract has it."""
@@ -55,10 +56,11 @@ def value(key: bytes, read: Read = ANY, *, as_json: bool = False) -> Request:
     return _request("/v1/value", {"key": key, **_reading(read)}, headers, read)
 
 
-def snapshot(prefix: bytes, read: Read = ANY, *, keys_only: bool = False) -> Request:
-    """Ask for all keys under a prefix as they are at one revision."""
+def snapshot(prefix: bytes, read: Read = ANY, *, keys_only: bool = False, as_json: bool = False) -> Request:
+    """Ask for all keys under a prefix as they are at one revision: in packed blocks, or as JSON lines."""
     only = {"keys_only": b"true"} if keys_only else {}
-    return _request("/v1/snapshot", {"prefix": prefix, **only, **_reading(read)}, {}, read)
+    headers = {} if as_json or keys_only else {"Accept": PACKED}
+    return _request("/v1/snapshot", {"prefix": prefix, **only, **_reading(read)}, headers, read)
 
 
 def watch(

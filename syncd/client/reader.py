@@ -74,11 +74,12 @@ class Reader:
         prefix: bytes | str,
         *,
         keys_only: bool = False,
+        as_json: bool = False,
         timeout: float | None = None,
         **read: Unpack[ReadOptions],
     ) -> AsyncSnapshot:
-        """Read all keys under a prefix at one revision: iterate over the records, inside a `with`."""
-        request = query.snapshot(_encoded(prefix), Read(**read), keys_only=keys_only)
+        """Read all keys under a prefix at one revision; see `Client.snapshot`."""
+        request = query.snapshot(_encoded(prefix), Read(**read), keys_only=keys_only, as_json=as_json)
         return AsyncSnapshot(self._way(timeout), request)
 
     def watch(

@@ -3,15 +3,18 @@
 import errno
 import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from syncd.client import (
     AsyncClient,
     Client,
+    ClientError,
     CompactedError,
     ConnectError,
     CutError,
@@ -30,6 +33,10 @@ HEAD = b'{"revision":7,"epoch":"e1","count":1,"state":"live","age_ms":3}\n'
 LINE = b'{"key":"/a","value":"x","create_revision":5,"mod_revision":7,"version":2,"lease":9}\n'
 END = b'{"end":true,"count":1}\n'
 A = Record(b"/a", b"x", 5, 7, 2, 9)
+PACKED = msgspec.msgpack.encode(([b"/a"], [b"x"], struct.pack("<4q", 5, 7, 2, 9)))
+BLOCK = b'{"block":%d}\n' % len(PACKED) + PACKED
+NOTHING = msgspec.msgpack.encode(([], [], b""))
+EMPTY_BLOCK = b'{"block":%d}\n' % len(NOTHING) + NOTHING
 X = whole(b"x", headers=RECORD)
 
 Ask = Callable[[AsyncClient], Awaitable[object]]
@@ -143,9 +150,41 @@ async def test_a_snapshot_gives_its_records(front: Front, path: Path) -> None:
             assert [record async for record in snapshot] == [A]
             assert snapshot.freshness.revision == 7
             assert await snapshot.receive() is None
-        async with front(daemon.path).snapshot("/") as snapshot:
+        async with front(daemon.path).snapshot("/", as_json=True) as snapshot:
             lines = [snapshot.line + b"\n" async for _ in snapshot.messages()]
         assert lines == [HEAD, LINE, END]
+
+
+async def test_records_may_come_many_at_a_time(front: Front, path: Path) -> None:
+    """As they are asked for; a message of a block has no line."""
+    with FakeDaemon(path, [streamed(HEAD[:9], HEAD[9:] + BLOCK[:20], BLOCK[20:] + END)]) as daemon:
+        async with front(daemon.path).snapshot("/") as snapshot:
+            told = [(message, snapshot.line) async for message in snapshot.messages()]
+        assert "Accept: application/vnd.syncd.blocks\r\n" in daemon.requests[0]
+    assert [line for _, line in told] == [HEAD.rstrip(), b"", END.rstrip()]
+    assert told[1][0] == A
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (HEAD + BLOCK[:30], CutError),
+        (HEAD + BLOCK, CutError),
+        (HEAD + BLOCK + BLOCK + END, CutError),
+        (BLOCK + HEAD, ProtocolError),
+        (HEAD + EMPTY_BLOCK + END, ProtocolError),
+        (HEAD + BLOCK + END + BLOCK, ProtocolError),
+    ],
+    ids=["cut inside", "cut after", "twice", "before the head", "empty", "after the end"],
+)
+async def test_blocks_that_are_not_whole_or_out_of_place_are_noticed(
+    front: Front, path: Path, body: bytes, error: type[ClientError]
+) -> None:
+    """As lines that are."""
+    with FakeDaemon(path, [streamed(body)]) as daemon:
+        async with front(daemon.path).snapshot("/") as snapshot:
+            with pytest.raises(error):
+                [message async for message in snapshot.messages()]
 
 
 async def test_freshness_is_known_once_it_was_told(front: Front, path: Path) -> None:

@@ -89,6 +89,9 @@ async def test_a_snapshot_is_the_whole_range_at_one_revision(
     assert [(one.key, one.value) for one in records] == sorted(odd.items())
     async with client.snapshot(prefix, keys_only=True) as snapshot:
         assert [(one.key, one.value) async for one in snapshot] == [(key, b"") for key in sorted(odd)]
+    async with client.snapshot(prefix, as_json=True) as snapshot:
+        assert [record async for record in snapshot] == records
+        assert snapshot.line == b'{"end":true,"count":3}'
     assert await client.list(prefix) == sorted(odd)
     assert await client.list(prefix + "none") == []
 
