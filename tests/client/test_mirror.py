@@ -22,6 +22,8 @@ from syncd.client import (
     TooStaleError,
     Update,
 )
+from syncd.client.mirror import threaded
+from syncd.client.mirror.keeper import Keeper
 from tests.client.mirrors import HEARTBEAT, SECONDS, Follower, contents, mirror_of
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
@@ -196,6 +198,33 @@ def test_what_waiting_does_not_mend_is_told_at_once(daemon: Daemon) -> None:
     with mirror, pytest.raises(NotReadyError, match="lies in no mirrored range") as caught:
         mirror.wait_ready()
     assert isinstance(caught.value.__cause__, NotMirroredError)
+
+
+def test_what_was_refused_is_asked_for_again(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may have changed the daemon's configuration."""
+    monkeypatch.setattr(threaded, "SELDOM", 0.05)
+    with mirror_of(daemon, "elsewhere/") as mirror:
+        wait_until(lambda: isinstance(mirror.error, NotMirroredError), "it is refused")
+        daemon.stop()
+        daemon.settings["ranges"].append({"prefix": "elsewhere/"})
+        daemon.write()
+        daemon.start()
+        wait_until(lambda: mirror.state == "live", "it is mirrored")
+        assert len(mirror) == 0
+
+
+def test_a_fault_of_its_own_is_told_and_all_goes_on(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thread that ends without a word would leave a mirror that nobody keeps."""
+    monkeypatch.setattr(threaded, "SELDOM", 0.05)
+    monkeypatch.setattr(Keeper, "receive", lambda *_: 1 // 0)
+    with mirror_of(daemon) as mirror:
+        with pytest.raises(NotReadyError, match="the mirror failed: ZeroDivisionError"):
+            mirror.wait_ready(0.1)
+        monkeypatch.undo()
+        mirror.wait_ready(SECONDS)
+    assert "the mirror of '/' failed" in caplog.text
 
 
 def test_a_revision_that_does_not_come_is_too_stale(daemon: Daemon) -> None:

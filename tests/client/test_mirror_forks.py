@@ -78,6 +78,7 @@ def test_what_a_callback_was_being_told_is_told_again_in_a_child(new_etcd: Etcd,
         assert process.returncode == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_a_fork_waits_for_what_must_not_be_copied() -> None:
     """A child gets nothing that is half done, and finds the lock free."""
     keeper: Keeper[bytes] = Keeper("/", None, None)

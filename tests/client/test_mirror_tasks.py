@@ -86,6 +86,7 @@ async def test_an_error_inside_comes_out_as_it_is(daemon: Daemon) -> None:
     assert not [task for task in asyncio.all_tasks() if "mirror" in task.get_name()]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # from Python 3.12 on
 async def test_a_forked_child_has_what_was_there_and_knows_its_place(new_etcd: Etcd, daemon: Daemon) -> None:
     """Its parent's event loop does not run in it."""
     async with mirror_of(daemon) as mirror:

@@ -167,10 +167,12 @@ class Keeper(Generic[V]):
     def subscribe(self, callback: Callable[[Update[V]], object]) -> Callable[[], None]:
         """Have `callback` called with each update from now on; returns what ends that."""
         entry = self.feed(), callback
-        self._callbacks = [*self._callbacks, entry]
+        with self.lock:
+            self._callbacks = [*self._callbacks, entry]
 
         def unsubscribe() -> None:
-            self._callbacks = [each for each in self._callbacks if each is not entry]
+            with self.lock:
+                self._callbacks = [each for each in self._callbacks if each is not entry]
 
         return unsubscribe
 
