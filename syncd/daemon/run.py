@@ -7,7 +7,6 @@ import random
 import resource
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -18,11 +17,13 @@ import structlog
 
 from syncd import __version__, config
 from syncd.cache import InUse, boot_time
-from syncd.config import Config, ServeTLS
+from syncd.config import Config
+from syncd.config.files import Unusable
 from syncd.daemon import logs
 from syncd.daemon.caches import Begun, Caches, caches
 from syncd.daemon.doctor import Doctor
 from syncd.daemon.expiry import Expiry, look_after
+from syncd.daemon.listening import Listening
 from syncd.daemon.reload import Reload
 from syncd.daemon.upstream import Upstream
 from syncd.diagnosis.ends import Certificate
@@ -62,7 +63,7 @@ def run(path: Path, watcher: Watcher | None = None) -> None:
             # Before anything else, while there is one thread; who connects meanwhile has to wait for it.
             begun = [disk.begin(keys) for keys in settings.ranges]
             asyncio.run(_Daemon(path, settings, disk).run(begun, listener, tcp, watcher))
-    except (CredentialsUnusable, InUse) as error:
+    except (CredentialsUnusable, InUse, Unusable) as error:
         raise StartError(str(error)) from error
 
 
@@ -98,7 +99,8 @@ class _Daemon:
                 )
                 for each in begun
             ]
-            reload = Reload(self._path, settings, gateway.rotation)
+            listening = Listening(settings.serve.tls)
+            reload = Reload(self._path, settings, gateway.rotation, listening)
             expiry = Expiry(_certificates(settings, gateway), time.time)
             context = Context(
                 sources=Sources(mirrors),
@@ -120,7 +122,7 @@ class _Daemon:
                 loop.add_signal_handler(number, self._stop, number, stopped)
             loop.add_signal_handler(signal.SIGHUP, reload.wanted)
             async with self._disk.kept(mirrors), asyncio.TaskGroup() as group:
-                async with Server(context, listener, tcp, _tls(settings.serve.tls)):
+                async with Server(context, listener, tcp, listening.context) as server:
                     tasks = [
                         group.create_task(_endless(m, stopped), name=f"mirror of {m.store.keys.name}")
                         for m in mirrors
@@ -128,7 +130,7 @@ class _Daemon:
                     tasks += [
                         group.create_task(gateway.probe(settings.ranges[0]), name="probes of endpoints"),
                         group.create_task(doctor.run(), name="diagnosis"),
-                        group.create_task(reload.run(), name="reloads"),
+                        group.create_task(reload.run(server), name="reloads"),
                         group.create_task(look_after(expiry, gateway, draw), name="ends of certificates"),
                     ]
                     self._started()
@@ -172,15 +174,6 @@ def _access(settings: Config) -> Access:
         Rule(tuple(map(str.encode, each.prefixes)), frozenset(each.users), frozenset(each.groups))
         for each in settings.serve.access
     )
-
-
-def _tls(files: ServeTLS) -> ssl.SSLContext | None:
-    if not (files.cert_file and files.key_file and files.client_ca_file):
-        return None
-    # Not at the top, as above.
-    from syncd.serve.tls import demanding  # noqa: PLC0415
-
-    return demanding(files.cert_file, files.key_file, files.client_ca_file)
 
 
 def _certificates(settings: Config, gateway: Gateway) -> Callable[[], Iterable[Certificate]]:

@@ -57,6 +57,8 @@ class Server:
         self._listener = listener
         self._tcp = tcp
         self._tls = tls
+        self._entrance: Entrance | None = None
+        """Of `tcp`."""
         app = web.Application(middlewares=[_answers], client_max_size=1024)
         app[CONTEXT] = context
         add_get = partial(app.router.add_get, expect_handler=_expectation)
@@ -86,7 +88,7 @@ class Server:
         await self._runner.setup()
         await self._listen(self._listener)
         if self._tcp:
-            await self._listen(self._tcp, self._tls)
+            self._entrance = await self._listen(self._tcp, self._tls)
         self._forget()
         return self
 
@@ -101,10 +103,16 @@ class Server:
         await self._entrances.aclose()
         await self._runner.cleanup()
 
-    async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    def secure(self, tls: ssl.SSLContext) -> None:
+        """Have TLS from now on with this context; open connections go on with theirs."""
+        if self._entrance:
+            self._entrance.tls = tls
+
+    async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> Entrance:
         server = cast("web.Server", self._runner.server)
         connection = partial(Connection, server, self._tally, self._context, self._quick)
-        await self._entrances.enter_async_context(Entrance(listener, connection, self._places, tls))
+        entrance = Entrance(listener, connection, self._places, tls)
+        return await self._entrances.enter_async_context(entrance)
 
     def _forget(self) -> None:
         self._context.block_lines.forget()
