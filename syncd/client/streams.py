@@ -113,7 +113,8 @@ class PackedLines(Lines[SnapshotMessage]):
 class AsyncStream(ABC, Generic[MessageT]):
     """Messages that come: `async with` connects, `receive()` gives one after the other.
 
-    A `receive()` that is cancelled has taken nothing: the next one goes on. It is for one task at a time.
+    A `receive()` that is cancelled has taken nothing: the next one goes on. It is for one task at a time, and
+    whoever wants to end it from another one cancels that task.
     """
 
     line = b""

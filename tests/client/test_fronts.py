@@ -241,6 +241,18 @@ async def test_a_wait_for_all_keys_asks_for_the_first_of_them(front: Front, path
     assert "?key=%00&" in daemon.requests[0]
 
 
+@pytest.mark.parametrize(("seconds", "most"), [(9, 9_000), (1e6, 600_000)], ids=["short", "long"])
+async def test_a_wait_is_as_long_as_the_daemon_lets_it_be(
+    front: Front, path: Path, seconds: float, most: int
+) -> None:
+    """A longer one takes several requests."""
+    with FakeDaemon(path, [X]) as daemon:
+        async with front(daemon.path) as client:
+            await client.wait(7, "/", timeout=seconds)
+    asked = int(daemon.requests[0].partition("wait_ms=")[2].split()[0])
+    assert most - 1000 < asked <= most
+
+
 async def test_a_wait_outlives_the_daemon(front: Front, path: Path) -> None:
     """What passes does not end it: a cut, a start, a wait that the daemon ended."""
     scripts = [[b""], [refusal(503, "not_ready")], [refusal(503, "too_stale")], [X]]

@@ -2,6 +2,7 @@
 
 import math
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -25,6 +26,7 @@ from syncd.client import (
     SnapshotEnd,
     SnapshotHead,
     Told,
+    watching,
 )
 from syncd.records import Batch, Event, Record
 from tests.client.fake import CHUNKED, FakeDaemon, chunks, head, refusal, streamed
@@ -127,6 +129,27 @@ async def test_a_daemon_that_is_not_well_yet_is_asked_again(front: Front, path: 
     assert [one.failures for one in told if isinstance(one, Interrupted)] == [1, 2, 3]
 
 
+async def test_each_interruption_is_another_one(
+    front: Front, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that was well in between is asked again as soon as after the first; else ever more rarely."""
+    waits: list[int] = []
+
+    def counted() -> Iterator[float]:
+        waits.append(0)
+        while True:
+            waits[-1] += 1
+            yield 0.0
+
+    monkeypatch.setattr(watching, "delays", counted)
+    well, ill = [cut(PUT_8)], [head(headers=CHUNKED)]  # who is ill makes a connection, and says nothing
+    with FakeDaemon(path, well, [], ill, ill, well, [], well) as daemon:
+        async with front(daemon.path).watch("/") as watch:
+            for _ in range(3):
+                await messages(watch, Batch)
+    assert waits == [4, 2]
+
+
 async def test_silence_is_an_interruption(front: Front, path: Path) -> None:
     """Three heartbeats without a line: the daemon hangs."""
     with socket.socket(socket.AF_UNIX) as listener:
@@ -139,6 +162,7 @@ async def test_silence_is_an_interruption(front: Front, path: Path) -> None:
         answering.join()
     assert isinstance(told[-1], Interrupted)
     assert isinstance(told[-1].error, SilenceError)
+    assert "said nothing for 0.03 s" in str(told[-1].error)
 
 
 def _answer_and_hang(listener: socket.socket) -> None:
