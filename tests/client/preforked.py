@@ -20,7 +20,7 @@ from tests.serve.local import wait_until
 ALARM = round(2 * SECONDS)
 
 
-def tell(mirror: Mirror[bytes], follower: Follower, seen: int, *, begun_whole: bool) -> None:
+def tell(mirror: Mirror[bytes], follower: Follower, *, begun_whole: bool) -> None:
     """Wait for the end, and say how it was."""
     changes = mirror.changes()
     while "/stop" not in mirror:
@@ -31,7 +31,6 @@ def tell(mirror: Mirror[bytes], follower: Follower, seen: int, *, begun_whole: b
         "connections": sum(name.startswith("socket:") for name in descriptors),
         "whole": begun_whole and whole(mirror.snapshot()),
         "followed": follower.state == dict(mirror),
-        "forked_at": seen,
         "revision": mirror.revision,
         "gaps": follower.gaps,
     }
@@ -52,14 +51,13 @@ def main() -> None:
         child = os.fork()
         if not child:
             signal.alarm(ALARM)
-            view = mirror.snapshot()
-            tell(mirror, follower, view.revision, begun_whole=whole(view))
+            tell(mirror, follower, begun_whole=whole(mirror.snapshot()))
             return
         children.append(child)
     sys.stdout.write("forked\n")
     sys.stdout.flush()
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    tell(mirror, follower, 0, begun_whole=True)
+    tell(mirror, follower, begun_whole=True)
     sys.exit(max(codes))
 
 
