@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from email.message import Message
 from http.client import parse_headers
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Self
 
 from tests.calls import prefix_end
-from tests.serve.local import SECONDS, CutError
+from tests.serve.local import SECONDS, CutError, connected
 
 Document = dict[str, Any]
 
@@ -170,3 +171,22 @@ def create_request(prefix: str, **fields: Any) -> dict[str, Any]:
 def b64(data: bytes) -> str:
     """As it stands in JSON."""
     return b64encode(data).decode()
+
+
+def opened(path: Path, whole: bytes | None = None, held: str | None = None) -> Dialogue:
+    """A stream on a Unix socket; `held` is what another syncd says."""
+    headers = {} if held is None else {"Syncd-Held": held}
+    return Dialogue(connected(path), whole, headers=headers)
+
+
+def told(document: Document) -> list[tuple[str, bytes, int]]:
+    """Its events: what happened, key, revision."""
+    return [
+        (event.get("type", "PUT"), b64decode(event["kv"]["key"]), int(event["kv"]["mod_revision"]))
+        for event in document["events"]
+    ]
+
+
+def revision(document: Document) -> int:
+    """What its header says."""
+    return int(document["header"]["revision"])
