@@ -58,7 +58,6 @@ def beside(scale: Scale) -> Iterator[Row]:
         etcd.load(pairs("/many/", scale.many))
         yield from readers.rows(etcd, scale, "/many/")
         yield from lookups.rows(etcd, scale, "/many/")
-        yield from lookups.rows(etcd, scale, "/many/")
 
 
 PARTS = {part.__name__: part for part in (reads, sizes, copies, beside)}

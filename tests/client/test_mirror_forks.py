@@ -46,6 +46,7 @@ def test_each_forked_child_follows_from_what_its_parent_had(new_etcd: Etcd, daem
 INTERRUPTED = """
 import os, sys, threading
 from syncd.client import Mirror
+from tests.serve.local import wait_until
 parent, told, entered, release = os.getpid(), [], threading.Event(), threading.Event()
 def note(update):
     keys = [change.key for change in update.changes]
@@ -58,7 +59,8 @@ print("ready", flush=True)
 assert entered.wait(30)
 child = os.fork()
 if not child:
-    sys.exit(0 if mirror.changes().next(30) and "/now" in told else "not told")
+    wait_until(lambda: {"/now", "/later"} <= set(told), "the child is told")
+    sys.exit()
 release.set()
 input()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
