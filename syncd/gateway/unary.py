@@ -7,11 +7,11 @@ import asyncio
 from syncd.config import Etcd
 from syncd.gateway.auth import Tokens
 from syncd.gateway.endpoints import Endpoint
-from syncd.gateway.errors import Dropped, NoAnswer, Unauthenticated
+from syncd.gateway.errors import Dropped, NoAnswer, Unauthenticated, unary_error
 from syncd.gateway.identity import Identity
 from syncd.gateway.transport import Reply, Transport
 
-UNAUTHORIZED = 401
+OK = 200
 
 
 class Unary:
@@ -54,9 +54,12 @@ class Unary:
         url, path = endpoint.url, await self._identity.prefix(endpoint) + path
         token = await self.token(endpoint)
         reply = await self._transport.exchange(url, path, body, authorization(token))
-        if reply.status != UNAUTHORIZED or not token:
+        if not token or reply.status == OK:
             return reply
-        self._tokens.reject(url, token, "refused")
+        refusal = unary_error(url, path, reply.status, reply.body)
+        if not isinstance(refusal, Unauthenticated):
+            return reply
+        self._tokens.reject(url, token, refusal.message)
         return await self._transport.exchange(url, path, body, authorization(await self.token(endpoint)))
 
     async def token(self, endpoint: Endpoint) -> str:

@@ -19,8 +19,8 @@ from syncd.serve.peer import user_of
 from syncd.serve.places import Held, Places
 
 BACKLOG = 4096
-"""Connections that wait to be accepted. Those beyond wait to connect, or are refused: on a Unix socket, who has
-a time-out for it gets EAGAIN at once, and most programs have one."""
+"""Connections that wait to be accepted. Those beyond wait to connect, or are refused: on a Unix socket, who
+has a time-out for it gets EAGAIN at once, and most programs have one."""
 
 AT_ONCE = 16
 """So many are accepted in one go: some 2 ms."""

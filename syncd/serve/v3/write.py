@@ -38,6 +38,9 @@ OPS = 1 << 20
 SEEN = 5.0
 """Seconds to wait for the mirror before a write is answered."""
 
+TIME_TO_LIVE = "/kv/lease/timetolive"
+"""Where 3.3 has it, as all later ones do: `/lease/…` is newer, but for grant and keepalive."""
+
 READS_ONLY = (
     "syncd: this is a mirror, and serves reads only; with serve.write_through: true, it passes put, "
     "deleterange, txn and leases on to etcd"
@@ -80,7 +83,7 @@ class _Header(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    """Any answer of etcd's to a write."""
+    """Any answer of etcd's; a refusal and a stream's answer have no revision."""
 
     header: _Header = msgspec.field(default_factory=_Header)
 
@@ -127,15 +130,15 @@ async def keep_alive(request: web.Request) -> web.StreamResponse:
 async def revoke(request: web.Request) -> web.StreamResponse:
     """lease/revoke: deletes the keys of the lease."""
     asked = await _asked(request, LeaseRequest)
-    status, body = await _told(request, "/lease/timetolive", TimeToLiveRequest(asked.ID, keys=True))
+    status, body = await _told(request, TIME_TO_LIVE, TimeToLiveRequest(asked.ID, keys=True))
     sources = _of_lease(request, body) if status == 200 else ()
-    return await _done(request, "/lease/revoke", asked, sources)
+    return await _done(request, "/kv/lease/revoke", asked, sources)
 
 
 async def time_to_live(request: web.Request) -> web.StreamResponse:
     """lease/timetolive."""
     asked = await _asked(request, TimeToLiveRequest)
-    status, body = await _told(request, "/lease/timetolive", asked)
+    status, body = await _told(request, TIME_TO_LIVE, asked)
     if status == 200:
         _of_lease(request, body)
     return _passed_on(status, body)
@@ -146,7 +149,7 @@ async def leases(request: web.Request) -> web.StreamResponse:
     asked = await _asked(request, LeasesRequest)
     if not Context.of(request).sees_all(request):
         raise EtcdError(Code.PERMISSION_DENIED, "etcdserver: permission denied")
-    return _passed_on(*await _told(request, "/lease/leases", asked))
+    return _passed_on(*await _told(request, "/kv/lease/leases", asked))
 
 
 async def reads_only(request: web.Request) -> web.StreamResponse:
@@ -171,7 +174,7 @@ async def _done(
 ) -> web.StreamResponse:
     """etcd's answer to a write, when the ranges that it is about have come as far."""
     status, body = await _told(request, path, asked)
-    if status == 200 and (revision := _revision(body)):
+    if status == 200 and (revision := _answer.decode(body).header.revision):
         with suppress(TimeoutError):
             async with asyncio.timeout(SEEN):
                 for source in dict.fromkeys(sources):
@@ -183,12 +186,14 @@ async def _told(request: web.Request, path: str, asked: msgspec.Struct) -> tuple
     """etcd's answer, a refusal included."""
     context = Context.of(request)
     try:
-        return await context.upstream.call(path, orjson.dumps(message(asked)))
-    except SyncdError as error:
+        status, body = await context.upstream.call(path, orjson.dumps(message(asked)))
+        _answer.decode(body)
+    except (SyncdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         detail = f": {error}" if context.sees_all(request) else ""
         raise EtcdError(
             Code.UNAVAILABLE, f"syncd: etcd did not answer; it may have done it, or not{detail}"
         ) from error
+    return status, body
 
 
 def _of_lease(request: web.Request, body: bytes) -> list[Source]:
@@ -199,14 +204,6 @@ def _of_lease(request: web.Request, body: bytes) -> list[Source]:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EtcdError(Code.UNAVAILABLE, "syncd: etcd did not tell the keys of the lease") from error
     return [context.source(request, KeyRange(key)) for key in keys]
-
-
-def _revision(body: bytes) -> int:
-    """The revision that an answer tells; 0 for none, as in a stream."""
-    try:
-        return _answer.decode(body).header.revision
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return 0
 
 
 def _passed_on(status: int, body: bytes) -> web.Response:

@@ -170,7 +170,7 @@ def test_keys_that_may_not_be_read(forbidden: Stand, monkeypatch: pytest.MonkeyP
     forbidden.upstream.answer = (200, json.dumps({"ID": "7", "keys": [b64("/a"), b64("/b")]}).encode())
     for call in ("/lease/revoke", "/kv/lease/revoke", "/lease/timetolive"):
         assert refusal(post(forbidden.socket, call, {"ID": 7})) == (403, 7), call
-    assert {path for path, _ in forbidden.upstream.calls} == {"/lease/timetolive"}
+    assert {path for path, _ in forbidden.upstream.calls} == {"/kv/lease/timetolive"}
     assert post(forbidden.socket, "/kv/put", {"key": b64("/a")}).status == 200
 
 
@@ -179,17 +179,22 @@ def test_revoking_a_lease(through: Stand) -> None:
     through.upstream.answer = (200, json.dumps({"header": {"revision": "10"}, "keys": [b64("/a")]}).encode())
     assert post(through.socket, "/lease/revoke", {"ID": "7"}).status == 200
     assert [(path, json.loads(body)) for path, body in through.upstream.calls] == [
-        ("/lease/timetolive", {"ID": 7, "keys": True}),
-        ("/lease/revoke", {"ID": 7}),
+        ("/kv/lease/timetolive", {"ID": 7, "keys": True}),
+        ("/kv/lease/revoke", {"ID": 7}),
     ]
 
 
 def test_other_calls_of_leases(through: Stand) -> None:
-    """They go to etcd as they are."""
-    for call, body in (("grant", {"TTL": 5, "ID": 7}), ("keepalive", {"ID": 7}), ("leases", {})):
-        assert post(through.socket, f"/lease/{call}", body).status == 200
+    """They go to etcd as they are, where each version has them."""
+    for call, body, at in (
+        ("/lease/grant", {"TTL": 5, "ID": 7}, "/lease/grant"),
+        ("/lease/keepalive", {"ID": 7}, "/lease/keepalive"),
+        ("/lease/leases", {}, "/kv/lease/leases"),
+        ("/kv/lease/leases", {}, "/kv/lease/leases"),
+    ):
+        assert post(through.socket, call, body).status == 200
         path, sent = through.upstream.calls[-1]
-        assert (path, json.loads(sent)) == (f"/lease/{call}", body)
+        assert (path, json.loads(sent)) == (at, body)
 
 
 def test_it_waits_for_the_mirror(through: Stand) -> None:
@@ -222,6 +227,15 @@ def test_what_etcd_refuses(through: Stand) -> None:
     through.upstream.answer = (403, b'{"code":7, "message":"etcdserver: permission denied"}')
     answer = post(through.socket, "/kv/put", {"key": b64("/a")})
     assert (answer.status, answer.body) == through.upstream.answer
+
+
+@pytest.mark.parametrize(
+    "page", [b"<html>502 Bad Gateway</html>", b"", b"[]", b'{"header":{"revision":"x"}}']
+)
+def test_what_is_not_etcds(through: Stand, page: bytes) -> None:
+    """A proxy's page is no answer."""
+    through.upstream.answer = (502, page)
+    assert refusal(post(through.socket, "/kv/put", {"key": b64("/a")})) == (503, 14)
 
 
 def test_without_an_answer(through: Stand) -> None:
