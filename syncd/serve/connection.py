@@ -30,7 +30,7 @@ class Connection(Patient):
 
     def data_received(self, data: bytes) -> None:
         """Answer what came, or hand it to aiohttp."""
-        if self._whole:
+        if self._whole and data:  # of a request with a body, aiohttp gives itself nothing more at its end
             waiter, transport = self._waiter, self.transport
             # Not while another request is being answered, nor to somebody who doesn't read the answers.
             if waiter and not waiter.done() and transport and not self.writing_paused:

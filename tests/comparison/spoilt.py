@@ -80,6 +80,7 @@ WHOLE = (
 TAILS = (b"x", b"{", b"}", b"{}", b" 1", b"\xff", b",", b"\x00")
 
 _VALUE = re.compile(rb'(?<=[:,\[])\s*("[^"]*"|-?[0-9]+|true|false)')
+_MEMBER = re.compile(rb'"[a-z_A-Z]+"\s*:\s*("[^"]*"|-?[0-9]+|true|false)')
 _DEADLY = re.compile(rb"(?i)sort_?target")
 """A number of a target that there is not kills etcd 3.5.16."""
 
@@ -112,6 +113,15 @@ def _member(body: bytes, draw: random.Random) -> bytes:
     return body[: at + 1] + b'"%b":%b,' % (draw.choice(NAMES), draw.choice(ODD)) + body[at + 1 :]
 
 
+def _twice(body: bytes, draw: random.Random) -> bytes:
+    """A member that is there already."""
+    found = list(_MEMBER.finditer(body))
+    if not found:
+        return body
+    at = draw.choice(found)
+    return body[: at.start()] + at[0] + b"," + body[at.start() :]
+
+
 def _bytes(body: bytes, draw: random.Random) -> bytes:
     """A byte less, more, or another one."""
     at = draw.randrange(len(body) + 1)
@@ -129,4 +139,4 @@ def _tail(body: bytes, draw: random.Random) -> bytes:
     return body + draw.choice(TAILS)
 
 
-_WAYS = (_value, _value, _value, _member, _member, _bytes, _bytes, _cut, _tail)
+_WAYS = (_value, _value, _value, _member, _member, _twice, _bytes, _bytes, _cut, _tail)

@@ -154,6 +154,19 @@ def test_they_take_turns(stand: Stand) -> None:
         for _ in range(3):
             assert quick(ask(value_request(b"/a")))
             assert not quick(ask(value_request(b"/a", UNKNOWN)))
+            assert quick(ask(range_request(b"/a")))
+            assert not quick(ask(range_request(b"/a", UNKNOWN)))
+
+
+def test_a_name_that_comes_twice_is_not_plain(stand: Stand) -> None:
+    """etcd refuses it, and so does what reads requests to the letter."""
+    member = b'"key":"L2E=",'
+    request = range_request(b"/a").replace(b"\r\n\r\n{", b"\r\n\r\n{" + member)
+    length = len(request.partition(b"\r\n\r\n")[2])
+    request = request.replace(b"Length: %d" % (length - len(member)), b"Length: %d" % length)
+    assert is_whole(request)
+    with asking(stand) as ask:
+        assert ask(request).status == 400
 
 
 def test_after_a_request_in_pieces_the_connection_is_aiohttps(stand: Stand) -> None:
