@@ -116,7 +116,8 @@ def test_another_history_ends_the_stream(stand: Stand, dialogue: Dialogue) -> No
     assert dialogue.hung_up()
     with opened(stand.socket) as again:
         again.create("/")
-        assert revision(again.hear()) == 5
+        created = again.hear()
+        assert (revision(created), created["header"]["cluster_id"]) == (5, "15")
 
 
 def test_the_end(stand: Stand, dialogue: Dialogue) -> None:
