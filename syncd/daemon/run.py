@@ -111,6 +111,7 @@ class _Daemon:
                 ),
                 upstream=Upstream(gateway, loop.time),
                 write_through=settings.serve.write_through,
+                listen=_listen(settings),
                 clock=loop.time,
                 version=__version__,
                 started=loop.time(),
@@ -148,7 +149,7 @@ class _Daemon:
             "started",
             version=__version__,
             socket=str(settings.serve.socket),
-            listen=str(settings.serve.listen) if settings.serve.listen else None,
+            listen=_listen(settings),
             ranges=[keys.name for keys in settings.ranges],
             endpoints=list(settings.etcd.endpoints),
         )
@@ -174,6 +175,10 @@ def _access(settings: Config) -> Access:
         Rule(tuple(map(str.encode, each.prefixes)), frozenset(each.users), frozenset(each.groups))
         for each in settings.serve.access
     )
+
+
+def _listen(settings: Config) -> str | None:
+    return str(settings.serve.listen) if settings.serve.listen else None
 
 
 def _certificates(settings: Config, gateway: Gateway) -> Callable[[], Iterable[Certificate]]:

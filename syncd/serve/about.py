@@ -25,6 +25,7 @@ async def status(request: web.Request) -> web.Response:
         "version": context.version,
         "uptime_seconds": round(context.clock() - context.started, 3),
         "pid": os.getpid(),
+        "listen": context.listen,
         "readers": context.readers,
         "etcd": msgspec.to_builtins(context.etcd() if sees_all else EtcdStatus(())),
         "ranges": [_range(context, source, sees_all=sees_all) for source in context.visible(request)],

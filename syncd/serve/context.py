@@ -39,6 +39,8 @@ class Context:
     """Who may read which keys."""
     write_through: bool = False
     """Whether writes are passed on to etcd."""
+    listen: str | None = None
+    """The address and port of the second listener."""
     block_lines: BlockLines = field(default_factory=BlockLines)
     batch_lines: BatchLines = field(default_factory=BatchLines)
     views: Views = field(default_factory=Views)

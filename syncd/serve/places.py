@@ -74,4 +74,4 @@ class Held(socket.socket):
 def enough() -> int:
     """How many places there can be: what the limit on open files leaves, which the daemon has raised."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(min(MOST, soft - RESERVED), soft // 2, 1)
+    return min(MOST, max(soft - RESERVED, soft // 2, 1))

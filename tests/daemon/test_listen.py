@@ -39,9 +39,9 @@ def ask(port: int, target: str, method: str = "GET", **headers: str) -> Answer:
 
 
 def test_the_same_answers(daemon: Daemon, port: int) -> None:
-    """What is read over TCP is what is read on the socket; the log tells of it."""
+    """What is read over TCP is what is read on the socket; log and status tell of it."""
     [started] = daemon.log("started")
-    assert started["listen"] == f"127.0.0.1:{port}"
+    assert started["listen"] == daemon.status()["listen"] == f"127.0.0.1:{port}"
     for call in (target("value", key="/a"), "/healthz", "/nothing", target("value", key="elsewhere")):
         over_tcp, over_unix = ask(port, call), daemon.ask(call)
         assert (over_tcp.status, over_tcp.body) == (over_unix.status, over_unix.body)

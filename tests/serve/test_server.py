@@ -29,6 +29,7 @@ def test_status(stand: Stand) -> None:
     assert status == {
         "version": "1.2.3",
         "pid": os.getpid(),
+        "listen": None,
         "readers": 0,
         "etcd": {
             "endpoints": [
