@@ -192,18 +192,41 @@ class Blocks:
         """The record of `key`, None when there is none."""
         return self.blocks[self.position(key)].find(key) if self.blocks else None
 
-    def slices(self, keys: KeyRange) -> list[tuple[Block, int, int]]:
-        """The parts of blocks that make up an interval, in order: (block, first index, past the last)."""
-        stop = keys.stop
-        end = len(self.blocks) if stop is None else bisect_left(self.firsts, stop)
-        found = [(block, 0, len(block)) for block in self.blocks[self.position(keys.key) : end]]
-        if found and stop is not None:
-            block, low, _ = found[-1]
-            found[-1] = block, low, bisect_left(block.keys, stop)
-        if found and found[0][0].first < keys.key:
-            block, _, high = found[0]
-            found[0] = block, bisect_left(block.keys, keys.key), high
-        return [(block, low, high) for block, low, high in found if low < high]
+    def slices(self, keys: KeyRange, most: int | None = None) -> list[tuple[Block, int, int]]:
+        """The parts of blocks that make up an interval, in order: (block, first index, past the last).
+
+        With `most`, not all that make up more than so many records: as many parts as they take.
+        """
+        begin, low, end, high = self._bounds(keys)
+        found = []
+        left = self.count if most is None else most
+        for at in range(begin, min(end + 1, len(self.blocks))):
+            if left <= 0:
+                break
+            block = self.blocks[at]
+            stop = high if at == end else len(block)
+            if low < stop:
+                found.append((block, low, stop))
+                left -= stop - low
+            low = 0
+        return found
+
+    def count_of(self, keys: KeyRange) -> int:
+        """The number of records in an interval."""
+        begin, low, end, high = self._bounds(keys)
+        return max(sum(map(len, self.blocks[begin:end])) - low + high, 0) if begin <= end else 0
+
+    def _bounds(self, keys: KeyRange) -> tuple[int, int, int, int]:
+        """Block and index of the first record of an interval, and of that past the last."""
+        blocks, stop = self.blocks, keys.stop
+        if not blocks:
+            return 0, 0, 0, 0
+        begin = self.position(keys.key)
+        low = bisect_left(blocks[begin].keys, keys.key)
+        if stop is None:
+            return begin, low, len(blocks), 0
+        end = self.position(stop)
+        return begin, low, end, bisect_left(blocks[end].keys, stop)
 
     def apply(self, changes: Changes) -> None:
         """Make `changes`."""

@@ -37,9 +37,16 @@ class View:
         """The record of `key`, None when there is none."""
         return self._blocks.get(key)
 
-    def slices(self, keys: KeyRange) -> list[tuple[Block, int, int]]:
-        """The parts of blocks that make up an interval, in key order: (block, first index, past the last)."""
-        return self._blocks.slices(keys)
+    def slices(self, keys: KeyRange, most: int | None = None) -> list[tuple[Block, int, int]]:
+        """The parts of blocks that make up an interval, in key order: (block, first index, past the last).
+
+        With `most`, as many of them as so many records take.
+        """
+        return self._blocks.slices(keys, most)
+
+    def count(self, keys: KeyRange) -> int:
+        """The number of keys in an interval."""
+        return self._blocks.count_of(keys)
 
     @property
     def blocks(self) -> Sequence[Block]:

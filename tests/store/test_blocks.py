@@ -77,7 +77,15 @@ def test_any_interval_is_cut_out_exactly(changes: Changes, intervals: list[KeyRa
     for interval in intervals:
         slices = blocks.slices(interval)
         assert all(low < high <= len(block) for block, low, high in slices)
-        assert list(each(slices)) == in_order(within(model, interval))
+        records = list(each(slices))
+        assert records == in_order(within(model, interval))
+        assert blocks.count_of(interval) == len(records)
+        for most in range(len(records) + 2):
+            few = blocks.slices(interval, most)
+            assert few == slices[: len(few)]
+            enough = sum(high - low for _, low, high in few)
+            assert min(most, len(records)) <= enough
+            assert not few or enough - (few[-1][2] - few[-1][1]) < most
 
 
 @given(change_sets, change_sets)

@@ -122,10 +122,15 @@ class Selection:
 
     def __init__(self, view: View, request: RangeRequest) -> None:
         self.request = request
-        slices = view.slices(KeyRange(request.key, request.range_end))
-        self.count = sum(high - low for _, low, high in slices)
-        if request.sorts and request.limit > 0 and not (request.sort_order or request.filters):
-            slices = list(_first(slices, request.limit + 1))
+        keys = KeyRange(request.key, request.range_end)
+        self.count = view.count(keys)
+        slices: list[tuple[Block, int, int]] = []
+        if not request.count_only:
+            # Some thousands of slices for each page of a large range would be work for the garbage collector.
+            few = request.limit > 0 and not (request.sort_order or request.filters)
+            slices = view.slices(keys, request.limit + 1 if few else None)
+            if few and request.sorts:
+                slices = list(_first(slices, request.limit + 1))
         self.slices: Slices = slices
         self.order: Sequence[int] | None = None
         """The records' places in `slices`, if these are not in order; to be set by who has sorted them."""
