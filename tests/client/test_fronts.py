@@ -7,6 +7,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import msgspec
 import pytest
@@ -315,6 +316,17 @@ async def test_a_full_queue_of_connections_is_waited_for(front: Front, path: Pat
             with pytest.raises(ConnectError) as caught:
                 await front(str(path), timeout=0.05).get("/a")
             assert caught.value.errno == errno.EAGAIN
+            making_room = Timer(0.05, _answer_the_second, (listener,))
+            making_room.start()
+            async with front(str(path)) as client:
+                assert (await client.get("/a")).record.value == b"x"
+            making_room.join()
+
+
+def _answer_the_second(listener: socket.socket) -> None:
+    with listener.accept()[0], listener.accept()[0] as second:
+        second.recv(65536)
+        second.sendall(X)
 
 
 @pytest.mark.parametrize("ask", ASKS, ids=["get", "list", "status", "snapshot", "watch"])
