@@ -20,6 +20,8 @@ class Freshness(msgspec.Struct, frozen=True):
     """`cold`, `warm`, `live` or `stale`; see the contract."""
     age_ms: float | None
     """Milliseconds since the last proof; None when there has been none."""
+    at_ms: float | None = None
+    """When the daemon said so, by CLOCK_BOOTTIME; None when it did not tell."""
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -47,12 +49,13 @@ _refusals = msgspec.json.Decoder(_Refusal)
 def freshness(head: Head) -> Freshness:
     """Read what the `Syncd-*` headers say."""
     try:
-        age = head.headers.get("syncd-age-ms")
+        age, at = head.headers.get("syncd-age-ms"), head.headers.get("syncd-at-ms")
         return Freshness(
             revision=int(head.headers["syncd-revision"]),
             epoch=head.headers.get("syncd-epoch", ""),
             state=head.headers["syncd-state"],
             age_ms=None if age is None else float(age),
+            at_ms=None if at is None else float(at),
         )
     except (KeyError, ValueError) as error:
         raise ProtocolError(f"the answer's headers do not come from syncd: {error!r}") from error

@@ -50,6 +50,8 @@ class Progress(msgspec.Struct, frozen=True):
     epoch: str
     state: str = ""
     age_ms: float | None = None
+    at_ms: float | None = None
+    """When that was said, by CLOCK_BOOTTIME."""
 
 
 SnapshotMessage = SnapshotHead | Record | SnapshotEnd
@@ -141,6 +143,7 @@ class _WatchLine(msgspec.Struct):
     resync: bool = False
     state: str = ""
     age_ms: float | None = None
+    at_ms: float | None = None
     error: WireError | None = None
 
 
@@ -227,7 +230,7 @@ class WatchLines:
         epoch = self.bookmark.epoch if wire.epoch is None else wire.epoch
         self.bookmark = Bookmark(wire.revision, epoch)
         if wire.events is None:
-            return Progress(wire.revision, epoch, wire.state, wire.age_ms)
+            return Progress(wire.revision, epoch, wire.state, wire.age_ms, wire.at_ms)
         return Batch(
             revision=wire.revision,
             events=tuple(event.event() for event in wire.events),

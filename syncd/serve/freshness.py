@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from math import ceil
 
 from syncd.errors import SyncdError
@@ -67,19 +68,28 @@ def must_be_ready(context: Context, source: Source) -> None:
 
 
 def headers(source: Source) -> dict[str, str]:
-    """Syncd-Revision, -Epoch, -State and -Age-Ms; no epoch while cold, no age before the first proof."""
+    """Syncd-Revision, -Epoch, -State, -Age-Ms, -At-Ms; no epoch while cold, no age before the first proof."""
     state, age = source.freshness()
     return header_fields(source.store.revision, source.store.epoch, state, age)
 
 
 def header_fields(revision: int, epoch: str, state: str, age: float | None) -> dict[str, str]:
-    """The four headers, from their values."""
+    """The headers, from their values."""
     fields = {"Syncd-Revision": str(revision), "Syncd-State": state}
     if epoch:
         fields["Syncd-Epoch"] = epoch
     if age is not None:
         fields["Syncd-Age-Ms"] = str(age_ms(age))
+        fields["Syncd-At-Ms"] = str(at_ms())
     return fields
+
+
+def at_ms() -> int:
+    """When an age is told, by a clock that every process of this machine shares (CLOCK_BOOTTIME).
+
+    Whoever was stopped, and reads it later, knows by that how old it is by then.
+    """
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 def age_ms(age: float | None) -> int | None:

@@ -14,7 +14,7 @@ from syncd.records import Batch
 from syncd.serve.context import Context
 from syncd.serve.encode import Selection, packed, resync_line
 from syncd.serve.errors import ApiError
-from syncd.serve.freshness import age_ms, headers, require
+from syncd.serve.freshness import age_ms, at_ms, headers, require
 from syncd.serve.params import KEYS, READ, Params
 from syncd.serve.reads import accepts_packed, send_snapshot
 from syncd.serve.source import Source
@@ -126,7 +126,7 @@ class _Watch:
         self._selection = selection
         self._heartbeat = heartbeat
         self._lines = lines
-        self._quiet_since = context.clock()
+        self._told_at = context.clock()
 
     async def run(self) -> None:
         """Until the daemon stops, or what the reader missed is no longer kept."""
@@ -139,7 +139,7 @@ class _Watch:
                 if await self._send_batches():
                     # Nothing of it may have been of interest, and then nothing above gave way to others.
                     await asyncio.sleep(0)
-                elif (due := self._quiet_since + self._heartbeat - clock()) <= 0:
+                elif (due := self._told_at + self._heartbeat - clock()) <= 0:
                     await self._send_progress()
                 else:
                     with suppress(TimeoutError):
@@ -181,7 +181,6 @@ class _Watch:
             await self._lines.add(piece)
         if begun:
             await self._lines.end_line()
-            self._quiet_since = self._context.clock()
 
     async def _send_progress(self) -> None:
         state, age = self._source.freshness()
@@ -192,9 +191,10 @@ class _Watch:
                 "progress": True,
                 "state": state,
                 "age_ms": age_ms(age),
+                "at_ms": at_ms(),
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
         await self._lines.line(line, f"{self._cursor.epoch}/{revision}")
         await self._lines.flush()
-        self._quiet_since = self._context.clock()
+        self._told_at = self._context.clock()

@@ -18,6 +18,7 @@ from syncd.client import (
 from syncd.client.answers import Freshness
 from syncd.client.lines import Bookmark, Progress, WatchMessage
 from syncd.client.mirror.keeper import Keeper
+from syncd.client.mirror.view import boottime
 from syncd.client.watching import Told
 from syncd.records import Batch
 from tests.client.messages import between, delete, put, snapshot
@@ -70,6 +71,19 @@ def test_it_is_live_when_it_has_come_as_far_as_the_daemon() -> None:
     assert (state(one), one.age < 3600) == ("live", True)
     receive(one, Progress(9, "e", "stale", HOUR_MS))
     assert (state(one), one.age < 3600) == ("stale", True)
+
+
+def test_what_is_read_late_is_as_old_as_it_is() -> None:
+    """A process that was stopped finds what was said before that; nobody can have said it in the future."""
+    now = 1000 * boottime()
+    one = keeper()
+    receive(one, *snapshot(5, {}), Progress(5, "e", "live", 1000.0, now - HOUR_MS))
+    assert one.age is not None
+    assert 3601 <= one.age < 3700
+    receive(one, Connected(Freshness(5, "e", "live", 0.0, now - HOUR_MS / 2), Bookmark(5, "e")))
+    assert 1800 <= one.age < 1900
+    receive(one, Progress(6, "e", "live", 1000.0, now + HOUR_MS))
+    assert 1 <= one.age < 100
 
 
 def test_progress_tells_that_nothing_is_missing() -> None:

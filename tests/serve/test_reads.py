@@ -24,6 +24,7 @@ def test_value(stand: Stand) -> None:
     named = {
         name: value for name, value in answer.headers.items() if name.startswith(("Syncd", "ETag", "Cont"))
     }
+    assert int(named.pop("Syncd-At-Ms")) > 0
     assert named == {
         "Syncd-Revision": "10",
         "Syncd-Epoch": EPOCH,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
+from time import CLOCK_BOOTTIME, clock_gettime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -130,16 +131,37 @@ def test_progress_while_others_write(stand: Stand) -> None:
 
 
 def test_progress(stand: Stand) -> None:
-    """When idle: where the reader is, and how fresh that is."""
+    """Where the reader is, how fresh that is, and when that was said by the clock that all here share."""
     with stand.stream("watch", prefix="/", heartbeat_ms=100) as stream:
         documents = stream.documents()
-        assert next(documents) == {"revision": 10, "progress": True, "state": "live", "age_ms": 0}
+        before = 1000 * clock_gettime(CLOCK_BOOTTIME)
+        first = next(documents)
+        assert before - 1 <= first.pop("at_ms") <= 1000 * clock_gettime(CLOCK_BOOTTIME)
+        assert first == {"revision": 10, "progress": True, "state": "live", "age_ms": 0}
         stand.on_loop(lambda: stand.source.store.advance(50))
         stand.source.state, stand.source.age = "stale", 1.5
         line = next(documents)
         while line["revision"] == 10:
             line = next(documents)
+        del line["at_ms"]
         assert line == {"revision": 50, "progress": True, "state": "stale", "age_ms": 1500}
+
+
+def test_progress_comes_in_the_midst_of_changes(stand: Stand) -> None:
+    """Events say nothing of how fresh all is, however many there are."""
+    with stand.stream("watch", prefix="/", heartbeat_ms=100) as stream:
+        documents = stream.documents()
+        written = told = 0
+        while told < 3:
+            revision = stand.write((b"/a", b"x"))
+            written += 1
+            line = next(documents)
+            while "progress" in line:
+                told += 1
+                assert line["revision"] in (revision - 1, revision)
+                line = next(documents)
+            assert line["revision"] == revision
+        assert written > 3
 
 
 @pytest.mark.parametrize("heartbeat_ms", [0, 99, 3_600_001, "x"])

@@ -195,7 +195,7 @@ class Keeper(Generic[V]):
             self.replica.commit(step)
             if isinstance(message, Progress):
                 self._ahead = None
-                self._confirm(message.state, message.age_ms, now)
+                self._confirm(message, now)
             else:
                 self._catch_up()
             if not isinstance(step, Reach) and (step.update.changes or step.update.gap):
@@ -217,12 +217,15 @@ class Keeper(Generic[V]):
         there, when = self._ahead
         if replica.epoch == there.epoch and replica.revision >= there.revision:
             self._ahead = None
-            self._confirm(there.state, there.age_ms, when)
+            self._confirm(there, when)
 
-    def _confirm(self, state: str, age_ms: float | None, when: float) -> None:
-        self._told = cast("State", state)
-        if age_ms is not None:
-            proved = when - age_ms / 1000
+    def _confirm(self, told: Progress | Freshness, heard_at: float) -> None:
+        self._told = cast("State", told.state)
+        if told.age_ms is not None:
+            # A process that was stopped hears late. What seems to be said in the future was said by a daemon in
+            # another time namespace.
+            said_at = heard_at if told.at_ms is None else min(told.at_ms / 1000, heard_at)
+            proved = said_at - told.age_ms / 1000
             self.proved = proved if self.proved is None else max(proved, self.proved)
 
 

@@ -138,11 +138,7 @@ class Mirrored(Mapping[str, V]):
 
     @property
     def age(self) -> float | None:
-        """Seconds since the contents were last proved current; None if they never were.
-
-        The daemon's word counts from when it is read: a process that was stopped takes what came meanwhile
-        for new, until the next word is due.
-        """
+        """Seconds since the contents were last proved current; None if they never were."""
         return self._keeper.age
 
     @property
