@@ -5,6 +5,7 @@ A good reader asks all the while, on a connection that it had before, and everyt
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 import threading
@@ -21,7 +22,8 @@ from syncd.serve.places import MOST, RESERVED
 from tests.daemon import impatient
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
-from tests.serve.local import connected, wait_until
+from tests.serve.local import connected, raw, wait_until
+from tests.serve.others import Other, needs_root, open_to_all
 
 SLOWEST = 2.0
 """Seconds that an answer to the good reader may take: there are few processors here, and others use them."""
@@ -176,10 +178,22 @@ def test_who_is_turned_away(new_etcd: Etcd) -> None:
     limited = ("prlimit", f"--nofile={RESERVED + 40}:{RESERVED + 40}")
     with Daemon(new_etcd.endpoint, under=limited) as daemon, nuisances(daemon.wait_for("live"), 200):
         daemon.wait_for_log("connections turned away")
-        answer = daemon.ask("/healthz")
-        assert (answer.status, answer.error["code"]) == (503, "overloaded")
-        assert answer.headers["Retry-After"] == "1"
-        assert answer.headers["Connection"] == "close"
+        head, _, body = raw(daemon.socket, b"").partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in head
+        assert json.loads(body)["error"]["code"] == "overloaded"
+
+
+@needs_root
+def test_another_user_finds_a_place(new_etcd: Etcd) -> None:
+    """However many connections somebody else has."""
+    new_etcd.put("/a", "1")
+    limited = ("prlimit", f"--nofile={RESERVED + 40}:{RESERVED + 40}")
+    with Daemon(new_etcd.endpoint, under=limited) as daemon, nuisances(daemon.wait_for("live"), 200):
+        open_to_all(daemon.socket)
+        daemon.wait_for_log("connections turned away")
+        assert Other(12345).get(daemon.socket, "value", key="/a").body == b"1"
+        assert b" 503 " in raw(daemon.socket, b"")
 
 
 def test_heads_that_trickle(daemon: Daemon) -> None:

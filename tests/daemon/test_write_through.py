@@ -8,9 +8,12 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
+from syncd.serve.v3.calls import CALLS
 from tests.daemon.process import Daemon
 from tests.etcd import Etcd
 from tests.serve.local import Answer, target, wait_until
@@ -220,3 +223,20 @@ def test_off(new_etcd: Etcd) -> None:
             answer = post(daemon.socket, call, json.dumps(put("/app/a", "1")).encode())
             assert (answer.status, answer.json["code"]) == (501, 12)
         assert new_etcd.revision() == before
+
+
+def test_what_is_refused_is_known(new_etcd: Etcd) -> None:
+    """Every call that is answered here, if with a refusal, is one of etcd 3.5's."""
+    streams = {
+        "/watch",
+        "/maintenance/snapshot",
+        "/election/campaign",
+        "/election/observe",
+        "/lock/lock",
+        "/lease/keepalive",
+    }
+    for call in CALLS.keys() - streams:
+        with pytest.raises(HTTPError) as refused:
+            urlopen(f"{new_etcd.endpoint}/v3{call}", b"no JSON")
+        with refused.value as answer:
+            assert (answer.status, json.load(answer)["code"]) == (400, 3), call
