@@ -158,6 +158,7 @@ def test_ten_thousand_connections(new_etcd: Etcd) -> None:
                 [told] = daemon.wait_for_log("connections turned away")
                 assert told["limit"] == 2 * places
                 new_etcd.put("/b", "arrives")
+                wait_until(lambda: is_closed(connections[-1]), "the last one is turned away")
                 turned_away = sum(map(is_closed, connections))
                 assert number - places <= turned_away < number - places + 10
                 assert open_files(daemon) < places + 100
