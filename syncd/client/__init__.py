@@ -22,7 +22,8 @@ The protocol stands here once, and the two fronts only bring along how to wait:
     connection              a socket that never blocks, and one request at a time on it
     streams, watching       a snapshot; a watch that goes on when its connection ends
     reader                  all of these together, as coroutines
-    blocking, asynchronous  the fronts: `Client` runs the coroutines, `AsyncClient` lets them be awaited
+    blocking, polling       one front: `Client` runs the coroutines, and waits in poll()
+    asynchronous            the other one: `AsyncClient` lets them be awaited
     mirror                  a prefix as a local mapping, on top of a watch
 
 Every error is a `ClientError`; the tree and what a watch does about each stand in `errors`.

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
-import select
-import socket
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -15,6 +11,7 @@ from syncd.client import status
 from syncd.client.answers import Freshness, Value
 from syncd.client.http11 import Head
 from syncd.client.lines import Bookmark, SnapshotMessage
+from syncd.client.polling import Polling, StoppablePolling, Stopped
 from syncd.client.query import DEFAULT_HEARTBEAT, ReadOptions, Request
 from syncd.client.reader import DEFAULT_TIMEOUT, Keys, Reader
 from syncd.client.streams import AsyncSnapshot, AsyncStream
@@ -43,7 +40,7 @@ class Client:
     """
 
     def __init__(self, socket_path: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self._reader = Reader(socket_path, timeout, _Blocking())
+        self._reader = Reader(socket_path, timeout, Polling())
         self.socket_path = self._reader.socket_path
 
     def get(self, key: bytes | str, *, timeout: float | None = None, **read: Unpack[ReadOptions]) -> Value:
@@ -103,7 +100,7 @@ class Client:
           began, it is never given up, but for what would fail again: ForbiddenError, NotMirroredError, …
         - `max_age`, `min_revision`, `wait`, `linearizable`: what it must satisfy to begin, not to resume.
         """
-        waiting = _Stoppable()
+        waiting = StoppablePolling()
         watch = Reader(self.socket_path, self._reader.timeout, waiting).watch(
             prefix,
             after=after,
@@ -212,7 +209,7 @@ class Watch(Stream[Told]):
     `messages()` and `receive()` give everything: also `Progress`, `Connected` and `Interrupted`.
     """
 
-    def __init__(self, watch: AsyncWatch, waiting: _Stoppable) -> None:
+    def __init__(self, watch: AsyncWatch, waiting: StoppablePolling) -> None:
         super().__init__(watch)
         self._watch = watch
         self._waiting = waiting
@@ -230,7 +227,7 @@ class Watch(Stream[Told]):
         try:
             if not self._waiting.stopped:
                 return super().receive()
-        except _Stopped:
+        except Stopped:
             pass
         self.close()
         return None
@@ -238,7 +235,7 @@ class Watch(Stream[Told]):
     def open(self) -> None:
         """Connect, however long patience lasts; the error that the last attempt met."""
         if not self._waiting.stopped:
-            with suppress(_Stopped):  # then there is nothing to iterate over
+            with suppress(Stopped):  # then there is nothing to iterate over
                 super().open()
 
     def stop(self) -> None:
@@ -254,79 +251,3 @@ def _run(operation: Coroutine[object, None, ResultT]) -> ResultT:
         result: ResultT = end.value
         return result
     raise AssertionError("the client's core waited for something else than its Waiting")
-
-
-class _Blocking:
-    """Waits as a thread does."""
-
-    async def readable(self, sock: socket.socket, seconds: float) -> None:
-        """Wait until there is something to read, or an end."""
-        self._poll(seconds, sock.fileno(), select.POLLIN)
-
-    async def writable(self, sock: socket.socket, seconds: float) -> None:
-        """Wait until there is room to write."""
-        self._poll(seconds, sock.fileno(), select.POLLOUT)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait for nothing but the time."""
-        with suppress(TimeoutError):
-            self._poll(seconds)
-
-    def _poll(self, seconds: float, descriptor: int = -1, events: int = 0) -> None:
-        poll = select.poll()
-        if events:
-            poll.register(descriptor, events)
-        if not poll.poll(_milliseconds(seconds)):
-            raise TimeoutError
-
-
-class _Stopped(Exception):
-    """A wait ended because the watch shall."""
-
-
-class _Stoppable(_Blocking):
-    """The same, until it is stopped.
-
-    A descriptor wakes it, for a thread in poll() listens to nothing else. That one is open as long as this
-    object lives: whoever calls `stop()` late must not write into another file that has got the same number.
-    """
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self._wake = -1
-        self._pid = -1
-        """The process that `_wake` is of; a forked child needs its own, or they would wake each other."""
-
-    def stop(self) -> None:
-        """End the wait that there is, and all that follow; in a forked child, those of the child."""
-        # First the flag: _poll() looks at it last, so that one of the two sees what the other does.
-        self.stopped = True
-        if self._pid == os.getpid():
-            os.eventfd_write(self._wake, 1)
-
-    def _poll(self, seconds: float, descriptor: int = -1, events: int = 0) -> None:
-        if self._pid != os.getpid():
-            self._close()
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._pid = os.getpid()
-        if self.stopped:
-            raise _Stopped
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        if events:
-            poll.register(descriptor, events)
-        ready = poll.poll(_milliseconds(seconds))
-        if self.stopped:
-            raise _Stopped
-        if not ready:
-            raise TimeoutError
-
-    def _close(self) -> None:
-        if self._wake >= 0:
-            os.close(self._wake)
-
-    __del__ = _close
-
-
-def _milliseconds(seconds: float) -> float | None:
-    return None if seconds == math.inf else seconds * 1000
