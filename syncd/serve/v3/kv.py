@@ -54,9 +54,9 @@ async def txn_reads(request: web.Request, asked: txn.TxnRequest) -> web.StreamRe
             "syncd: a transaction must lie in one mirrored range: each has a revision of its own",
         )
     source = sources[0]
-    await _current(context, source, serializable=all(each.serializable for each in txn.ranges(asked)))
+    await _current(context, source, serializable=txn.serializable(asked))
     view, head = source.store.view(), _header(context, source)
-    outcome = txn.outcome(asked, view)
+    outcome = await txn.outcome(asked, view)
     own = orjson.dumps({"revision": str(view.revision)})
     answers = []
     for read in outcome.reads():

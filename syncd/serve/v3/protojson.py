@@ -11,7 +11,8 @@ a number or a text, and 1e2 and 1.0 are integers, too; an enum is a name or any 
 as absent; base64 comes in both alphabets, with its padding or without. Text must be UTF-8, without half
 surrogates.
 
-Not done: etcd takes ten thousand levels of what it does not know; here, it is about one thousand.
+Not done: etcd takes ten thousand levels of what it does not know; here, it is about one thousand, and of
+transactions in each other, some two hundred.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class _Unknown:
 def read(kind: type[T], body: bytes) -> T:
     """The message of `kind` that `body` begins with, or Malformed."""
     reader: Callable[[object], T] = _message(kind)
-    return reader(first_value(body))
+    try:
+        return reader(first_value(body))
+    except RecursionError as error:
+        raise Malformed("exceeded max depth") from error
 
 
 def first_value(body: bytes) -> object:
@@ -69,8 +73,6 @@ def first_value(body: bytes) -> object:
     except json.JSONDecodeError as error:
         ended = error.pos >= len(text.rstrip(BLANK)) or error.msg.startswith("Unterminated")
         raise Malformed("unexpected EOF" if ended else f"invalid JSON: {error}") from error
-    except RecursionError as error:
-        raise Malformed("invalid JSON: exceeded max depth") from error
     if "\\u" in text or not text.isascii():
         _must_be_text(value)
     return value

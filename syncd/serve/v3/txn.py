@@ -1,4 +1,4 @@
-"""kv/txn: what a transaction is, whether it writes, and how its compares come out. Pure.
+"""kv/txn: what a transaction is, whether it writes, and how its compares come out.
 
 As etcd: what it asks for is checked in both branches before anything is done, but of two revisions that are
 wrong only that in the branch taken is told. Seen on 3.5.1 to 3.5.30: a compare whose union holds another
@@ -7,6 +7,7 @@ member than its target compares with zero, or with nothing; a target or a result
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import Annotated
@@ -137,13 +138,10 @@ def intervals(txn: TxnRequest) -> Iterator[KeyRange]:
             yield from intervals(op.request_txn)
 
 
-def ranges(txn: TxnRequest) -> Iterator[RangeRequest]:
-    """All reads in it, in both branches."""
-    for op in (*txn.success, *txn.failure):
-        if op.request_range:
-            yield op.request_range
-        elif op.request_txn:
-            yield from ranges(op.request_txn)
+def serializable(txn: TxnRequest) -> bool:
+    """Whether it need not be linearizable: all its operations say so, and none is a transaction itself."""
+    operations = (*txn.success, *txn.failure)
+    return all(op.request_range is not None and op.request_range.serializable for op in operations)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -175,26 +173,31 @@ class Outcome(msgspec.Struct, frozen=True):
         yield b"]}" if self.responses else b"}"
 
 
-def outcome(txn: TxnRequest, view: View) -> Outcome:
+async def outcome(txn: TxnRequest, view: View) -> Outcome:
     """What becomes of a transaction of reads in `view`."""
-    succeeded = all(_holds(compare, view) for compare in txn.compare)
+    succeeded = True
+    for compare in txn.compare:
+        succeeded = succeeded and await _holds(compare, view)
     responses: list[RangeRequest | Outcome] = []
     for op in txn.success if succeeded else txn.failure:
         if op.request_range:
             responses.append(op.request_range)
         elif op.request_txn:
-            responses.append(outcome(op.request_txn, view))
+            responses.append(await outcome(op.request_txn, view))
     return Outcome(succeeded, responses)
 
 
-def _holds(compare: Compare, view: View) -> bool:
+async def _holds(compare: Compare, view: View) -> bool:
     """Whether it is so of all the keys that it names; where there is none, of one whose numbers are zero."""
-    found = False
-    for record in each(view.slices(KeyRange(compare.key, compare.range_end))):
-        found = True
-        if not _is_so(compare, record):
+    slices = view.slices(KeyRange(compare.key, compare.range_end))
+    if not slices:
+        return compare.target != CompareTarget.VALUE and _is_so(compare, Record(compare.key))
+    for part in slices:
+        if not all(_is_so(compare, record) for record in each([part])):
             return False
-    return found or (compare.target != CompareTarget.VALUE and _is_so(compare, Record(compare.key)))
+        if len(slices) > 1:  # it may be half a million keys, and others want their turn
+            await asyncio.sleep(0)
+    return True
 
 
 def _is_so(compare: Compare, record: Record) -> bool:

@@ -288,8 +288,32 @@ def test_a_transaction_lies_in_one_range() -> None:
         assert "no mirrored range" in message
 
 
+@pytest.mark.parametrize("levels", [50, 127, 300, 1500])
+def test_transactions_in_transactions(stand: Stand, levels: int) -> None:
+    """They are answered, or refused for being too many."""
+    body = b'{"success":[{"request_txn":' * levels + b'{"compare":[{"key":"L2E="}]}' + b"}]}" * levels
+    stand.source.etcd = 10
+    answer = post(stand.socket, TXN, body)
+    if levels <= 127:
+        assert answer.status == 200
+    else:
+        assert refusal(answer)[:2] == (400, 3)
+
+
+def test_a_compare_of_many_keys(stand: Stand) -> None:
+    """It must hold for all of them."""
+    large(stand)
+    every = {"key": b"/", "range_end": b"0", "target": "CREATE"}
+    for revision, holds in ((20, True), (19, False)):
+        compare = [every | {"create_revision": revision}]
+        answer = ask(stand, TXN, compare=compare, success=[op(b"/x", serializable=True)])
+        assert answer.json.get("succeeded", False) is holds
+
+
 def test_a_transaction_is_linearizable(stand: Stand) -> None:
     """Unless all its reads say otherwise."""
     stand.source.etcd = Unanswered("etcd is down")
     assert ask(stand, TXN, success=[op(b"/a", serializable=True)]).status == 200
     assert ask(stand, TXN, success=[op(b"/a", serializable=True), op(b"/b")]).status == 503
+    assert ask(stand, TXN, compare=[{"key": b"/a"}]).status == 200
+    assert ask(stand, TXN, compare=[{"key": b"/a"}], failure=[{"request_txn": {}}]).status == 503
