@@ -17,7 +17,7 @@ def watch(client: Client, output: Output, prefix: bytes, *, after: int | None, a
             _follow(stream, printer)
         except CompactedError:  # once it had begun; what was missed has to be made up for
             seen = stream.bookmark
-    with client.watch(prefix, with_snapshot=True, patience=math.inf) as stream:
+    with client.watch(prefix, with_snapshot=True, as_json=True, patience=math.inf) as stream:
         _follow(stream, printer, seen)
 
 

@@ -19,6 +19,7 @@ The protocol stands here once, and the two fronts only bring along how to wait:
     query                   a wish          → a request
     http11                  bytes           → head and body bytes
     answers, lines, status  body, lines     → values, messages, errors
+    packed                  many records at a time
     connection              a socket that never blocks, and one request at a time on it
     streams, watching       a snapshot; a watch that goes on when its connection ends
     reader                  all of these together, as coroutines
@@ -55,6 +56,7 @@ from syncd.client.errors import (
     remedy,
 )
 from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
+from syncd.client.packed import Block
 from syncd.client.query import Read, ReadOptions
 from syncd.client.reader import DEFAULT_SOCKET
 from syncd.client.status import RangeStatus, Status
@@ -77,6 +79,7 @@ __all__ = [
     "AsyncSnapshot",
     "AsyncWatch",
     "BadRequestError",
+    "Block",
     "Bookmark",
     "Change",
     "Client",

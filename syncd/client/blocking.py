@@ -81,6 +81,8 @@ class Client:
         heartbeat: float = DEFAULT_HEARTBEAT,
         resume: bool = True,
         patience: float = 0.0,
+        as_json: bool = False,
+        blocks: bool = False,
         timeout: float | None = None,
         **read: Unpack[ReadOptions],
     ) -> Watch:
@@ -98,6 +100,8 @@ class Client:
         - `resume`: False for one connection only, whose end is raised (as ClosingError, CutError, …).
         - `patience`: seconds to go on trying while the first connection fails; `math.inf` for ever. Once it
           began, it is never given up, but for what would fail again: ForbiddenError, NotMirroredError, …
+        - `as_json`: let each record of a snapshot be a line of JSON, to be had as `line`.
+        - `blocks`: let `messages()` give a snapshot's records many at once, each time as a `Block`.
         - `max_age`, `min_revision`, `wait`, `linearizable`: what it must satisfy to begin, not to resume.
         """
         waiting = StoppablePolling()
@@ -109,6 +113,8 @@ class Client:
             heartbeat=heartbeat,
             resume=resume,
             patience=patience,
+            as_json=as_json,
+            blocks=blocks,
             timeout=timeout,
             **read,
         )

@@ -1,12 +1,11 @@
 """Answers of the local API that come as lines: a snapshot, a watch. No I/O.
 
-A body is cut into lines by `LineSplitter`, however its bytes were split on the way. `SnapshotLines` and
+A body is cut into lines by `packed.Splitter`, however its bytes were split on the way. `SnapshotLines` and
 `WatchLines` then turn each line into a typed message, and notice an answer that ends too early.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -54,42 +53,19 @@ class Progress(msgspec.Struct, frozen=True):
     """When that was said, by CLOCK_BOOTTIME."""
 
 
-SnapshotMessage = SnapshotHead | Record | SnapshotEnd
+SnapshotMessage = SnapshotHead | Record | Block | SnapshotEnd
 WatchMessage = SnapshotMessage | Batch | Progress
 MessageT_co = TypeVar("MessageT_co", covariant=True)
 
 
 class LineReader(Protocol[MessageT_co]):
-    """Makes messages of lines."""
+    """Makes messages of lines, and of the blocks between them."""
 
-    def receive(self, line: bytes) -> MessageT_co:
+    def receive(self, line: bytes | Block) -> MessageT_co:
         """Return the message of one line; AnswerError when the line is syncd's farewell."""
 
     def finish(self) -> None:
         """Take note that the body has ended in good order; CutError when more should have come."""
-
-
-class LineSplitter:
-    """Cuts a stream of bytes into lines; looks at every byte once."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []  # of the line that has not ended yet
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the lines that `data` completes, without their newlines."""
-        first, *rest = data.split(b"\n")
-        self._pieces.append(first)
-        if not rest:
-            return []
-        lines = [b"".join(self._pieces), *rest[:-1]]
-        self._pieces = [rest[-1]]
-        return lines
-
-    def finish(self) -> list[bytes]:
-        """Return the last line, when it had no newline."""
-        last = b"".join(self._pieces)
-        self._pieces = []
-        return [last] if last else []
 
 
 class _WireRecord(msgspec.Struct):
@@ -165,8 +141,10 @@ class SnapshotLines:
         """Records so far."""
         self.complete = False
 
-    def receive(self, line: bytes) -> SnapshotMessage:
-        """Return the message of the next line."""
+    def receive(self, line: bytes | Block) -> SnapshotMessage:
+        """Return the message of the next line; of a block, it is the block."""
+        if isinstance(line, Block):
+            return self._receive_block(line)
         try:
             wire = _snapshot_lines.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -190,18 +168,17 @@ class SnapshotLines:
         self.complete = True
         return SnapshotEnd(wire.count)
 
-    def receive_block(self, block: Block) -> Iterator[Record]:
-        """Return the messages of many records at once."""
-        if self.head is None or self.complete or not len(block):
-            raise ProtocolError("a block of no records, or before the snapshot's head, or after its end")
-        self.received += len(block)
-        return block.records()
-
     def finish(self) -> None:
         """Take note that the body has ended."""
         if not self.complete:
             announced = "" if self.head is None else f" of {self.head.count}"
             raise CutError(f"the snapshot broke off after {self.received}{announced} keys")
+
+    def _receive_block(self, block: Block) -> Block:
+        if self.head is None or self.complete or not len(block):
+            raise ProtocolError("a block of no records, or before the snapshot's head, or after its end")
+        self.received += len(block)
+        return block
 
 
 class WatchLines:
@@ -215,10 +192,12 @@ class WatchLines:
         self.bookmark = bookmark
         self._snapshot = SnapshotLines()
 
-    def receive(self, line: bytes) -> WatchMessage:
+    def receive(self, line: bytes | Block) -> WatchMessage:
         """Return the message of the next line; ClosingError when the daemon says farewell."""
         if self.bookmark is None:
             return self._receive_snapshot(line)
+        if isinstance(line, Block):
+            raise ProtocolError("a block where changes were expected")
         try:
             wire = _watch_lines.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -242,7 +221,7 @@ class WatchLines:
         """Take note that the daemon ended the watch in good order, which is a ClosingError too."""
         raise ClosingError("the daemon stops")
 
-    def _receive_snapshot(self, line: bytes) -> SnapshotMessage:
+    def _receive_snapshot(self, line: bytes | Block) -> SnapshotMessage:
         message = self._snapshot.receive(line)
         if self._snapshot.complete and (head := self._snapshot.head):
             self.bookmark = Bookmark(head.revision, head.epoch)

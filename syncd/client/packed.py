@@ -42,7 +42,7 @@ class Block(msgspec.Struct, frozen=True):
         return map(Record, self.keys, self.values, *[numbers] * _INTEGERS)
 
 
-class PackedSplitter:
+class Splitter:
     """Cuts a stream of bytes into lines and blocks; looks at every byte once."""
 
     def __init__(self) -> None:

@@ -71,8 +71,9 @@ def watch(
     with_snapshot: bool = False,
     prev_kv: bool = False,
     heartbeat: float = DEFAULT_HEARTBEAT,
+    as_json: bool = False,
 ) -> Request:
-    """Ask for all changes under a prefix: those after a bookmark, or from now on."""
+    """Ask for all changes under a prefix: those after a bookmark, or from now on; for a snapshot as above."""
     parameters = {"prefix": prefix, "heartbeat_ms": _milliseconds(heartbeat), **_reading(read)}
     if after is not None:
         parameters["from"] = b"%d" % after.revision
@@ -82,7 +83,8 @@ def watch(
         parameters["snapshot"] = b"true"
     if prev_kv:
         parameters["prev_kv"] = b"true"
-    return _request("/v1/watch", parameters, {}, read)
+    headers = {"Accept": PACKED} if with_snapshot and not as_json else {}
+    return _request("/v1/watch", parameters, headers, read)
 
 
 def status() -> Request:

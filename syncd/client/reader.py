@@ -19,7 +19,8 @@ from syncd.client.backoff import delays
 from syncd.client.connection import Connection, Waiting
 from syncd.client.errors import ClientError, CutError, NotFoundError, Remedy, remedy
 from syncd.client.http11 import Head
-from syncd.client.lines import Bookmark, LineSplitter, SnapshotLines
+from syncd.client.lines import Bookmark, SnapshotLines
+from syncd.client.packed import Splitter
 from syncd.client.query import DEFAULT_HEARTBEAT, Read, ReadOptions, Request
 from syncd.client.streams import AsyncSnapshot, Way
 from syncd.client.watching import AsyncWatch, WatchOptions
@@ -92,6 +93,8 @@ class Reader:
         heartbeat: float = DEFAULT_HEARTBEAT,
         resume: bool = True,
         patience: float = 0.0,
+        as_json: bool = False,
+        blocks: bool = False,
         timeout: float | None = None,
         **read: Unpack[ReadOptions],
     ) -> AsyncWatch:
@@ -103,6 +106,8 @@ class Reader:
             heartbeat=heartbeat,
             resume=resume,
             patience=patience,
+            as_json=as_json,
+            blocks=blocks,
             read=Read(**read),
         )
         return AsyncWatch(self._way(timeout), _encoded(prefix), options)
@@ -194,7 +199,7 @@ def _encoded(key: bytes | str) -> bytes:
 
 def _keys(body: bytes) -> Keys:
     """Return the keys of a whole snapshot."""
-    splitter, reader = LineSplitter(), SnapshotLines()
+    splitter, reader = Splitter(), SnapshotLines()
     lines = [*splitter.feed(body), *splitter.finish()]
     messages = [reader.receive(line) for line in lines]
     reader.finish()

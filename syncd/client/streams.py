@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
 import msgspec
 
@@ -14,8 +14,8 @@ from syncd.client import answers
 from syncd.client.answers import Freshness
 from syncd.client.connection import Connection, Waiting
 from syncd.client.errors import ClientError
-from syncd.client.lines import LineReader, LineSplitter, SnapshotLines, SnapshotMessage
-from syncd.client.packed import PACKED, Block, PackedSplitter
+from syncd.client.lines import LineReader, SnapshotLines, SnapshotMessage
+from syncd.client.packed import Block, Splitter
 from syncd.client.query import Request
 from syncd.records import Record
 
@@ -50,28 +50,39 @@ class Way(msgspec.Struct, frozen=True):
 
 
 class Lines(Generic[MessageT]):
-    """The lines of one answer, and the messages in them."""
+    """The lines of one answer, and the messages in them. `blocks`: take many records for one message."""
 
     line = b""
-    """The line of the last message as it was sent, without its newline."""
+    """The line of the last message as it was sent, without its newline; what came in a block has none."""
 
-    def __init__(self, connection: Connection, reader: LineReader[MessageT]) -> None:
-        self.pending: deque[Any] = deque()
-        """Lines that have come, and that nobody has taken yet."""
+    def __init__(self, connection: Connection, reader: LineReader[MessageT], *, blocks: bool = False) -> None:
+        self.pending: deque[bytes | Block | Record] = deque()
+        """What has come, and nobody has taken yet; records are those of a block that was begun."""
         self._connection = connection
         self._reader = reader
-        self._splitter = LineSplitter()
+        self._blocks = blocks
+        self._splitter = Splitter()
 
     def take(self) -> MessageT:
         """Return the next message of those that are pending; AnswerError when it is the daemon's farewell."""
-        self.line = self.pending.popleft()
-        return self._reader.receive(self.line)
+        item = self.pending.popleft()
+        if isinstance(item, Record):
+            return cast("MessageT", item)
+        message = self._reader.receive(item)
+        if isinstance(item, bytes):
+            self.line = item
+            return message
+        self.line = b""
+        if self._blocks:
+            return message
+        self.pending.extendleft(reversed([*item.records()]))
+        return cast("MessageT", self.pending.popleft())
 
     async def fill(self) -> bool:
         """Wait for more lines; False when the answer was complete without, ClientError when it was not."""
         while not self.pending:
             data = await self._connection.receive()
-            self._split(data)
+            self.pending.extend(self._splitter.feed(data) if data else self._splitter.finish())
             if not data and not self.pending:
                 self._reader.finish()
                 return False
@@ -80,34 +91,6 @@ class Lines(Generic[MessageT]):
     def close(self) -> None:
         """Leave; the daemon notices."""
         self._connection.close()
-
-    def _split(self, data: bytes) -> None:
-        self.pending.extend(self._splitter.feed(data) if data else self._splitter.finish())
-
-
-class PackedLines(Lines[SnapshotMessage]):
-    """The same of a snapshot whose records may come in packed blocks; those have no lines."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._snapshot = SnapshotLines()
-        super().__init__(connection, self._snapshot)
-        self._packed = PackedSplitter()
-
-    def take(self) -> SnapshotMessage:
-        """Return the next message of those that are pending."""
-        item = self.pending.popleft()
-        if isinstance(item, bytes):
-            self.line = item
-            return self._snapshot.receive(item)
-        if isinstance(item, Block):
-            self.line = b""
-            self.pending.extendleft(reversed([*self._snapshot.receive_block(item)]))
-            item = self.pending.popleft()
-        record: Record = item
-        return record
-
-    def _split(self, data: bytes) -> None:
-        self.pending.extend(self._packed.feed(data) if data else self._packed.finish())
 
 
 class AsyncStream(ABC, Generic[MessageT]):
@@ -228,8 +211,7 @@ class AsyncSnapshot(AsyncStream[SnapshotMessage]):
         """Ask, and read what the answer begins with; a refusal is an AnswerError."""
         if self._lines is None:
             connection, self._freshness = await self._way.begin(self._request)
-            packed = self._request.headers.get("Accept") == PACKED
-            self._lines = PackedLines(connection) if packed else Lines(connection, SnapshotLines())
+            self._lines = Lines(connection, SnapshotLines())
 
     async def receive(self) -> SnapshotMessage | None:
         """Wait for the next message; None after the last one, CutError when that is not the end."""

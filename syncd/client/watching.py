@@ -70,6 +70,8 @@ class WatchOptions(msgspec.Struct, frozen=True):
     heartbeat: float = DEFAULT_HEARTBEAT
     resume: bool = True
     patience: float = 0.0
+    as_json: bool = False
+    blocks: bool = False
     read: Read = ANY
 
 
@@ -172,6 +174,7 @@ class AsyncWatch(AsyncStream[Told]):
             with_snapshot=with_snapshot,
             prev_kv=options.prev_kv,
             heartbeat=options.heartbeat,
+            as_json=options.as_json,
         )
         connection, fresh = await self._way.begin(request)
         connection.expect_every(options.heartbeat * MISSED_HEARTBEATS)
@@ -180,7 +183,7 @@ class AsyncWatch(AsyncStream[Told]):
         else:
             begin = Bookmark(after.revision, after.epoch or fresh.epoch)
         self._reader = WatchLines(begin)
-        self._lines = Lines(connection, self._reader)
+        self._lines = Lines(connection, self._reader, blocks=options.blocks)
         self._freshness = fresh
         self._begun = True
         self._failures = 0

@@ -1,7 +1,6 @@
 """Snapshots and watches as dialogues: `>>` lines that came, and the messages made of them."""
 
 import json
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 from syncd.client.errors import AnswerError, ClosingError, CutError, OverloadedError, ProtocolError
 from syncd.client.lines import (
     Bookmark,
-    LineSplitter,
     Progress,
     SnapshotEnd,
     SnapshotHead,
@@ -23,25 +21,6 @@ HEAD = b'{"revision":7,"epoch":"e1","count":1,"state":"live","age_ms":3}'
 RECORD = b'{"key":"/a","value":"x","create_revision":5,"mod_revision":7,"version":2,"lease":9}'
 END = b'{"end":true,"count":1}'
 A = Record(b"/a", b"x", 5, 7, 2, 9)
-
-
-@given(st.lists(st.binary(max_size=20).filter(lambda line: b"\n" not in line)), st.data())
-def test_any_splitting_gives_the_same_lines(lines: list[bytes], data: st.DataObject) -> None:
-    """Lines come out whole, however the body was cut into pieces."""
-    body = b"".join(line + b"\n" for line in lines)
-    cuts = data.draw(st.sets(st.integers(0, len(body))))
-    places = sorted({0, len(body), *cuts})
-    splitter = LineSplitter()
-    found = [line for a, b in pairwise(places) for line in splitter.feed(body[a:b])]
-    assert found + splitter.finish() == lines
-
-
-def test_a_last_line_needs_no_newline() -> None:
-    """The farewell of a daemon may lack it."""
-    splitter = LineSplitter()
-    assert splitter.feed(b"a\nb") == [b"a"]
-    assert splitter.finish() == [b"b"]
-    assert splitter.finish() == []
 
 
 def test_a_snapshot_is_head_records_end() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.client.errors import ProtocolError
-from syncd.client.packed import MAX_BLOCK, Block, PackedSplitter
+from syncd.client.packed import MAX_BLOCK, Block, Splitter
 from syncd.records import Record
 from syncd.serve.encode import packed
 from syncd.store import Block as Stored
@@ -38,7 +38,7 @@ def test_what_the_server_packs_comes_back(blocks: list[list[Record]], sizes: lis
         sent += b"".join(packed(Stored.of(block), len(block) // 2, len(block)))
         expected += [block, block[len(block) // 2 :]]
     sent += b'{"end":true}\n'
-    splitter = PackedSplitter()
+    splitter = Splitter()
     found = [item for piece in pieces(sent, sizes) for item in splitter.feed(piece)]
     assert [[*item.records()] if isinstance(item, Block) else item for item in found] == [
         *expected,
@@ -50,16 +50,16 @@ def test_what_the_server_packs_comes_back(blocks: list[list[Record]], sizes: lis
 def test_a_block_with_large_values_comes_in_several() -> None:
     """No block is made of more than about a megabyte, unless one value is."""
     stored = Stored.of([Record(b"/%d" % number, bytes(600_000)) for number in range(3)])
-    found = PackedSplitter().feed(b"".join(packed(stored, 0, 3)))
+    found = Splitter().feed(b"".join(packed(stored, 0, 3)))
     assert [len(item) for item in found if isinstance(item, Block)] == [1, 1, 1]
 
 
 def test_a_last_line_needs_no_newline_and_a_cut_block_is_none() -> None:
     """What stands at the end is told when the stream is over."""
-    splitter = PackedSplitter()
+    splitter = Splitter()
     assert splitter.feed(b'{"error"') == []
     assert splitter.finish() == [b'{"error"']
-    splitter = PackedSplitter()
+    splitter = Splitter()
     assert splitter.feed(b'{"block":4}\nabc') == []
     assert splitter.finish() == []
 
@@ -79,4 +79,4 @@ def test_a_last_line_needs_no_newline_and_a_cut_block_is_none() -> None:
 def test_what_is_no_block(sent: bytes) -> None:
     """Lengths and contents that syncd would not send are an error that says so."""
     with pytest.raises(ProtocolError, match="block"):
-        PackedSplitter().feed(sent)
+        Splitter().feed(sent)

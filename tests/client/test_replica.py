@@ -84,7 +84,7 @@ CONTENTS = st.dictionaries(KEYS, VALUES)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("batch"), st.lists(st.tuples(KEYS, st.none() | VALUES), min_size=1, max_size=4)),
-        st.tuples(st.just("snapshot"), CONTENTS),
+        st.tuples(st.sampled_from(["snapshot", "packed snapshot"]), CONTENTS),
         st.tuples(st.just("cut snapshot"), CONTENTS),
         st.tuples(st.just("resync"), CONTENTS),
         st.tuples(st.just("progress"), st.none()),
@@ -105,9 +105,10 @@ def play(replica: Replica[Box], model: Model, steps: list[tuple[str, object]]) -
                 for key, value in changes:
                     model.delete(key) if value is None else model.put(key, value)
                 told += feed(replica, [Batch(revision, tuple(events), "e")])
-            case "snapshot", dict(contents):
+            case "snapshot" | "packed snapshot", dict(contents):
                 model.become(contents)
-                told += feed(replica, snapshot(revision, contents, f"epoch {revision}"))
+                packed = kind == "packed snapshot"
+                told += feed(replica, snapshot(revision, contents, f"epoch {revision}", packed=packed))
             case "cut snapshot", dict(contents):
                 told += feed(replica, snapshot(revision, contents)[:-1])
             case "resync", dict(contents):

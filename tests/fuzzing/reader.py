@@ -9,7 +9,8 @@ from unittest.mock import patch
 from syncd.client import answers, http11, status
 from syncd.client.errors import ClientError, remedy
 from syncd.client.http11 import Head, ResponseReader
-from syncd.client.lines import Bookmark, LineReader, LineSplitter, SnapshotLines, WatchLines
+from syncd.client.lines import Bookmark, LineReader, SnapshotLines, WatchLines
+from syncd.client.packed import Splitter
 from tests.fuzzing.inputs import cuttings, linear_time
 
 MAX_HEAD = 512
@@ -73,7 +74,7 @@ def lines(data: bytes) -> None:
 
 def _messages(reader: LineReader[object], pieces: Sequence[bytes]) -> tuple[list[str], Raised]:
     """The messages, written out (a batch is equal only to itself), and the error."""
-    splitter = LineSplitter()
+    splitter = Splitter()
     messages = []
     try:
         for piece in pieces:

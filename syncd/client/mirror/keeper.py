@@ -222,8 +222,8 @@ class Keeper(Generic[V]):
     def _confirm(self, told: Progress | Freshness, heard_at: float) -> None:
         self._told = cast("State", told.state)
         if told.age_ms is not None:
-            # A process that was stopped hears late. What seems to be said in the future was said by a daemon in
-            # another time namespace.
+            # A process that was stopped hears late. What seems to be said in the future was said in another
+            # time namespace.
             said_at = heard_at if told.at_ms is None else min(told.at_ms / 1000, heard_at)
             proved = said_at - told.age_ms / 1000
             self.proved = proved if self.proved is None else max(proved, self.proved)

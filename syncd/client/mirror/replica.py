@@ -27,6 +27,7 @@ import msgspec
 from syncd.client.errors import ClientError, NotReadyError, ProtocolError
 from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
 from syncd.client.mirror.updates import KeyChange, Update
+from syncd.client.packed import Block
 from syncd.records import Batch, Record
 
 V = TypeVar("V")
@@ -144,6 +145,8 @@ class Replica(Generic[V]):
                 self._incoming = _Incoming(message)
             case Record():
                 self._receive(message)
+            case Block():
+                self._receive_block(message)
             case SnapshotEnd():
                 return self._replace()
             case Batch():
@@ -235,6 +238,14 @@ class Replica(Generic[V]):
             else:
                 incoming.failures[key] = error
                 incoming.reports.append(error)
+
+    def _receive_block(self, block: Block) -> None:
+        if self.ready or self._decode:
+            for record in block.records():
+                self._receive(record)
+        else:  # there is nothing to compare with
+            values = cast("list[V]", block.values)
+            self._snapshot().data.update(zip(map(_text, block.keys), values, strict=True))
 
     def _replace(self) -> Replace[V]:
         incoming, self._incoming = self._snapshot(), None

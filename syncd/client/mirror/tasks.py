@@ -109,6 +109,7 @@ class AsyncMirror(Mirrored[V]):
             with_snapshot=True,
             heartbeat=self._heartbeat,
             patience=math.inf,
+            blocks=True,
         )
         with closing(watch):
             async for message in watch.messages():

@@ -195,6 +195,7 @@ class _Background:
             with_snapshot=True,
             heartbeat=self._heartbeat,
             patience=math.inf,
+            blocks=True,
         )
         with closing(watch):
             self._watch = watch
