@@ -14,7 +14,7 @@ PACKED = "application/vnd.syncd.blocks"
 STALLED = 60.0
 """Seconds in which a reader must take one write, which is CHUNK or one large value, or it is closed."""
 
-CHUNK = 64 << 10
+CHUNK = 128 << 10
 """Bytes to gather before writing: fewer system calls, and still little held per reader."""
 
 
