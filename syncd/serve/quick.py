@@ -1,9 +1,10 @@
 """Single reads, answered straight from the bytes of the request.
 
-`GET /v1/value?key=…` and a serializable `/v3/kv/range` of one key are what programs ask again and again, and
-all that they need is in memory. aiohttp's way through parser, router, task and response takes five times as
-long as the answer itself, so what is asked in the plainest form is answered before aiohttp sees it. All else,
-and whatever would be a refusal, is left to it: `answer` then says None, and has changed nothing.
+`GET /v1/value?key=…` and `/v3/kv/range` of one key are what programs ask again and again, and all that they
+need is in memory, but for where etcd is, if the read is linearizable. aiohttp's way through parser, router,
+task and response takes five times as long as the answer itself, so what is asked in the plainest form is
+answered before aiohttp sees it. All else, and whatever would be a refusal, is left to it: `answer` then says
+None, and has changed nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ class _Head(NamedTuple):
     """Whether JSON is wanted."""
 
 
+class Read(NamedTuple):
+    """A linearizable read of one key: `Quick.read` is the answer, when `source` has come as far as etcd."""
+
+    source: Source
+    key: bytes
+
+
 class _Range(msgspec.Struct, forbid_unknown_fields=True):
     """The plainest body of a range request."""
 
@@ -64,7 +72,7 @@ class Quick:
         self._upstream = upstream
         self._heads: dict[bytes, _Head | None] = {}
 
-    def answer(self, data: bytes, rights: Rights) -> bytes | None:
+    def answer(self, data: bytes, rights: Rights) -> bytes | Read | None:
         """The answer to `data` for somebody with `rights`; None unless it is one whole, plain request."""
         head_end = data.find(b"\r\n\r\n", 0, MOST)
         if head_end < 0:
@@ -93,21 +101,27 @@ class Quick:
         fields["ETag"] = etag(source, record.mod_revision)
         return _response(fields | record_headers(record), b"application/octet-stream", record.value)
 
-    def _range(self, body: bytes, rights: Rights) -> bytes | None:
-        try:
-            asked = _range.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return None
-        # Each name once, as it must be: two names and one text have six quotes.
-        plain = asked.serializable and body.count(b'"') == 6
-        source = self._source(asked.key, rights) if plain else None
-        if not source:
-            return None
-        record = source.store.get(asked.key)
+    def read(self, read: Read) -> bytes:
+        """kv/range of one key, from memory."""
+        source, key = read
+        record = source.store.get(key)
         answer: dict[str, object] = {"header": header(source, self._upstream.member())}
         if record:
             answer |= {"kvs": [key_value(record)], "count": "1"}
         return _response(headers(source), b"application/json", orjson.dumps(answer))
+
+    def _range(self, body: bytes, rights: Rights) -> bytes | Read | None:
+        try:
+            asked = _range.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        # Each name once, as it must be: one text and one or two names have four or six quotes.
+        plain = body.count(b'"') == (6 if b"serializable" in body else 4)
+        source = self._source(asked.key, rights) if plain else None
+        if not source:
+            return None
+        read = Read(source, asked.key)
+        return self.read(read) if asked.serializable else read
 
     def _source(self, key: bytes, rights: Rights) -> Source | None:
         keys = KeyRange(key)

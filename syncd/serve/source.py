@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -24,7 +25,7 @@ class Source(Protocol):
     def status(self) -> RangeStatus:
         """All about it."""
 
-    async def etcd_revision(self) -> int:
+    def etcd_revision(self) -> asyncio.Future[int]:
         """etcd's revision now, linearizable; SyncdError when it cannot be had."""
 
     def accept(self) -> bool:

@@ -133,12 +133,12 @@ class Mirror:
             held=self._hold.status(),
         )
 
-    async def etcd_revision(self) -> int:
+    def etcd_revision(self) -> asyncio.Future[int]:
         """etcd's revision now, linearizable; SyncdError when it cannot be had, or is of another history.
 
         However many ask for it, etcd is asked once at a time.
         """
-        return await self._questions.answer()
+        return self._questions.answer()
 
     async def _etcd_revision(self) -> int:
         asked, epoch, held = self._clocks.now(), self.store.epoch, self.store.revision

@@ -23,12 +23,12 @@ class Rounds(Generic[Answer]):
         self._wanted = asyncio.Event()
         self._waiting: list[asyncio.Future[Answer]] = []
 
-    async def answer(self) -> Answer:
+    def answer(self) -> asyncio.Future[Answer]:
         """An answer that was asked for after now, while `run` runs; SyncdError is shared, too."""
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self._wanted.set()
-        return await waiting
+        return waiting
 
     async def run(self) -> None:
         """Ask whenever somebody waits, until cancelled."""

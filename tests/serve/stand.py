@@ -64,6 +64,7 @@ class Kept:
         self.error: str | None = None
         self.etcd: int | SyncdError | None = None
         """What etcd answers when asked for its revision; None: nothing, ever."""
+        self.asked = 0
         self.hurried = 0
         self.held: Held | None = None
 
@@ -97,14 +98,15 @@ class Kept:
         held, self.held = self.held, None
         return held is not None
 
-    async def etcd_revision(self) -> int:
+    def etcd_revision(self) -> asyncio.Future[int]:
         """As the test wants it."""
-        if self.etcd is None:
-            await asyncio.Event().wait()
+        self.asked += 1
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         if isinstance(self.etcd, SyncdError):
-            raise self.etcd
-        assert isinstance(self.etcd, int)
-        return self.etcd
+            future.set_exception(self.etcd)
+        elif self.etcd is not None:
+            future.set_result(self.etcd)
+        return future
 
     def hurry(self) -> None:
         """Count it."""

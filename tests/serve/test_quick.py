@@ -16,10 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.keyrange import KeyRange
+from syncd.serve import linearizable
 from syncd.serve.access import EVERYTHING, Rights
-from syncd.serve.quick import MOST, Quick, is_whole
-from tests.serve.local import Answer, connected, read_head
-from tests.serve.stand import Stand
+from syncd.serve.quick import MOST, Quick, Read, is_whole
+from syncd.serve.v3 import kv
+from tests.serve.local import Answer, connected, read_head, wait_until
+from tests.serve.stand import Stand, Unanswered
 
 HEAD = b"Host: localhost\r\nUser-Agent: curl/8\r\nAccept: */*\r\n"
 UNKNOWN = b"X-Odd: 1\r\n"
@@ -31,9 +33,9 @@ def value_request(key: bytes, more: bytes = b"") -> bytes:
     return b"GET /v1/value?key=%b HTTP/1.1\r\n%b%b\r\n" % (quote(key, safe="/").encode(), HEAD, more)
 
 
-def range_request(key: bytes, more: bytes = b"") -> bytes:
-    """The request for `key` in etcd's words, from memory."""
-    body = orjson.dumps({"key": b64encode(key).decode(), "serializable": True})
+def range_request(key: bytes, more: bytes = b"", **options: bool) -> bytes:
+    """The request for `key` in etcd's words, by default from memory."""
+    body = orjson.dumps({"key": b64encode(key).decode(), **(options or {"serializable": True})})
     length = b"Content-Length: %d\r\n" % len(body)
     return b"POST /v3/kv/range HTTP/1.1\r\n%b%b%b\r\n%b" % (HEAD, length, more, body)
 
@@ -55,8 +57,12 @@ class Asking:
     def __call__(self, *pieces: bytes) -> Answer:
         """The answer to what is sent in pieces."""
         for piece in pieces:
-            self._connection.sendall(piece)
+            self.send(piece)
         return self.answer()
+
+    def send(self, piece: bytes) -> None:
+        """Ask, and do not wait."""
+        self._connection.sendall(piece)
 
     def answer(self) -> Answer:
         """The next one."""
@@ -64,7 +70,7 @@ class Asking:
         return Answer(status, headers, self._answers.read(int(headers["Content-Length"])))
 
 
-def answered(stand: Stand, request: bytes, rights: Rights = EVERYTHING) -> bytes | None:
+def answered(stand: Stand, request: bytes, rights: Rights = EVERYTHING) -> bytes | Read | None:
     """What comes of `request`."""
     return stand.on_loop(
         partial(Quick(stand.context.sources, stand.context.upstream).answer, request, rights)
@@ -199,6 +205,50 @@ def test_nobody_is_answered_more_than_they_read(stand: Stand) -> None:
     with connected(stand.socket, seconds=1.0) as connection, pytest.raises(TimeoutError):
         connection.sendall(value_request(b"/a") * 10_000)
     assert stand.get("value", key="/a").status == 200
+
+
+def test_a_linearizable_read_waits_until_the_mirror_has_it(stand: Stand) -> None:
+    """What etcd had when it was asked; what is asked meanwhile on the same connection comes after it."""
+    assert isinstance(answered(stand, range_request(b"/a", serializable=False)), Read)
+    stand.source.etcd = stand.source.store.revision + 1
+    with asking(stand) as ask:
+        ask.send(range_request(b"/a", serializable=False))
+        wait_until(lambda: stand.source.hurried, "it waits")
+        ask.send(value_request(b"/b"))
+        stand.write((b"/a", b"new"))
+        first, second = ask.answer(), ask.answer()
+        assert first.json["kvs"][0]["value"] == b64encode(b"new").decode()
+        assert quick(first)
+        assert second.body == b"2"
+        stand.source.etcd = stand.source.store.revision
+        plain = ask(range_request(b"/a", serializable=False))
+        assert told(plain) == told(ask(range_request(b"/a", UNKNOWN, serializable=False)))
+        assert (quick(plain), stand.source.asked) == (True, 3)
+
+
+def test_without_etcd_a_linearizable_read_is_refused(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By aiohttp, which asks once more; and when etcd says nothing at all, after a while."""
+    monkeypatch.setattr(linearizable, "PATIENCE", 0.05)
+    monkeypatch.setattr(kv, "DEADLINE", 0.05)
+    with asking(stand) as ask:
+        for etcd in (Unanswered("etcd is down"), None):
+            stand.source.etcd = etcd
+            answer = ask(range_request(b"/a", serializable=False))
+            assert (answer.status, answer.json["code"], quick(answer)) == (503, 14, False)
+        stand.source.etcd = stand.source.store.revision
+        assert quick(ask(range_request(b"/a", serializable=False)))
+
+
+def test_nobody_is_waited_for_who_hung_up(stand: Stand) -> None:
+    """The question is given up, and so is looking at what changes."""
+    stand.source.etcd = stand.source.store.revision + 1
+    listeners = len(stand.source.store._listeners)
+    with asking(stand) as ask:
+        ask.send(range_request(b"/a", serializable=False))
+        wait_until(lambda: len(stand.source.store._listeners) > listeners, "it waits")
+    wait_until(lambda: len(stand.source.store._listeners) == listeners, "it waits no more")
+    stand.write((b"/a", b"new"))
+    assert not stand.accidents
 
 
 def test_what_is_whole() -> None:

@@ -50,13 +50,13 @@ async def test_all_who_come_meanwhile_share_the_next_answer() -> None:
     """A hundred readers are two questions: the one under way tells of a moment before they came."""
     etcd = Etcd()
     async with asking(etcd) as rounds:
-        async with asyncio.TaskGroup() as group:
-            first = group.create_task(rounds.answer(), name="first")
-            await settled()
-            others = [group.create_task(rounds.answer(), name=f"other {n}") for n in range(100)]
-            await settled()
-            assert etcd.asked == 1
-            etcd.may_answer.set()
+        first = rounds.answer()
+        await settled()
+        others = [rounds.answer() for n in range(100)]
+        await settled()
+        assert etcd.asked == 1
+        etcd.may_answer.set()
+        await settled()
         assert first.result() == 1
         assert {other.result() for other in others} == {2}
         assert await rounds.answer() == 3
@@ -78,10 +78,10 @@ async def test_an_error_is_shared_too_and_not_kept() -> None:
 async def test_the_impatient_cut_no_question() -> None:
     """Neither their own, which others may wait for, nor the next; and nothing is asked for nobody."""
     etcd = Etcd()
-    async with asking(etcd) as rounds, asyncio.TaskGroup() as group:
-        tasks = [group.create_task(rounds.answer(), name=f"{n}") for n in range(3)]
+    async with asking(etcd) as rounds:
+        tasks = [rounds.answer() for n in range(3)]
         await settled()
-        late = [group.create_task(rounds.answer(), name=f"late {n}") for n in range(3)]
+        late = [rounds.answer() for n in range(3)]
         await settled()
         for one in (tasks[0], *late):
             one.cancel()
@@ -100,9 +100,7 @@ async def test_a_fault_of_the_program_is_no_answer() -> None:
         raise ZeroDivisionError
 
     rounds = Rounds(broken)
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(rounds.answer(), name="waiting")
-        await settled()
-        with pytest.raises(ZeroDivisionError):
-            await rounds.run()
-        waiting.cancel()
+    waiting = rounds.answer()
+    with pytest.raises(ZeroDivisionError):
+        await rounds.run()
+    assert not waiting.done()
