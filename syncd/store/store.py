@@ -119,15 +119,11 @@ class Store:
         self._shared = True
         return View(self._blocks, self.revision, self.epoch)
 
-    def view_at(self, revision: int) -> View:
-        """The state at an earlier revision of this epoch, HistoryLost when it is too long ago.
-
-        Costs about as much as applying what happened since.
-        """
-        return self.past(revision)()
-
     def past(self, revision: int) -> Callable[[], View]:
-        """What makes that view: to be called at any time, also in another thread, as that is what costs."""
+        """What makes a view of an earlier revision of this epoch; HistoryLost when it is too long ago.
+
+        To be called at any time, also in another thread: it costs about as much as applying what happened since.
+        """
         first = self.history.sequence_after(revision)
         batches = self.history.since(first, self.history.end - first)
         blocks, epoch, revision = self._blocks.copy(), self.epoch, min(revision, self.revision)

@@ -408,7 +408,7 @@ def test_snapshot_and_watch_under_writes(stand: Stand) -> None:
                     for kv in (event["kv"] for event in line["events"]):
                         state[kv["key"]] = (kv["value"], kv["mod_revision"])
                 assert revisions == list(range(head["revision"] + 1, head["revision"] + 21))
-                view = stand.on_loop(lambda r=revisions[-1]: stand.source.store.view_at(r))  # type: ignore[misc]
+                view = stand.on_loop(lambda r=revisions[-1]: stand.source.store.past(r)())  # type: ignore[misc]
                 for key, (value, revision) in state.items():
                     record = view.get(key.encode())
                     assert record is not None

@@ -104,10 +104,10 @@ class Readers(RuleBasedStateMachine):
         except HistoryLost as lost:
             self.store.cursor(keys, lost.oldest_revision)  # that one is good
             with pytest.raises(HistoryLost):
-                self.store.view_at(revision)
+                self.store.past(revision)()
             return
         self.readers.append((cursor, Replica(state, keys)))
-        view = self.store.view_at(revision)
+        view = self.store.past(revision)()
         assert contents(view) == within(state, EVERYTHING)
         assert (view.revision, view.epoch) == (revision, str(self.epochs))
 
@@ -292,8 +292,8 @@ def test_a_revision_within_a_gap_cannot_be_resumed_from() -> None:
         with pytest.raises(HistoryLost, match="oldest revision to resume from is 9"):
             store.cursor(EVERYTHING, revision)
         with pytest.raises(HistoryLost):
-            store.view_at(revision)
-    assert contents(store.view_at(5)) == {b"/a": a}
+            store.past(revision)
+    assert contents(store.past(5)()) == {b"/a": a}
 
 
 def test_a_batch_of_an_uninteresting_resync_is_empty() -> None:

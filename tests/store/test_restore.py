@@ -37,7 +37,7 @@ def image_of(store: Store, *, since: int = 0, events: int = UNBOUNDED) -> Image:
         changed_revision=store.changed_revision,
         changed_keys=store.changed_keys,
         count=store.count,
-        blocks=store.view_at(base).blocks,
+        blocks=store.past(base)().blocks,
         base_revision=base,
         batches=batches,
         oldest_revision=oldest,

@@ -20,7 +20,7 @@ A = Record(b"/a", b"1", 3, 5, 2)
 @given(st.lists(writes, max_size=10))
 @settings(max_examples=150, deadline=None)
 def test_a_view_never_changes(changes: list[Writes]) -> None:
-    """However many are taken, each stays what etcd was at its revision, and so does `view_at`."""
+    """However many are taken, each stays what etcd was at its revision, and so does `past`."""
     etcd, store = Model(), new_store()
     views = []
     for change in changes:
@@ -31,7 +31,7 @@ def test_a_view_never_changes(changes: list[Writes]) -> None:
     for view in views:
         past = etcd.past[view.revision]
         assert contents(view) == past
-        assert contents(store.view_at(view.revision)) == past
+        assert contents(store.past(view.revision)()) == past
         for key in etcd.state:
             assert view.get(key) == past.get(key)
 
