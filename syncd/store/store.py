@@ -122,7 +122,7 @@ class Store:
     def past(self, revision: int) -> Callable[[], View]:
         """What makes a view of an earlier revision of this epoch; HistoryLost when it is too long ago.
 
-        To be called at any time, also in another thread: it costs about as much as applying what happened since.
+        To be called at any time, also in another thread: it costs as much as applying what happened since.
         """
         first = self.history.sequence_after(revision)
         batches = self.history.since(first, self.history.end - first)
