@@ -39,6 +39,7 @@ class Patient(web.RequestHandler):
             lingering_time=LINGER,
             max_line_size=MAX_LINE,
             read_bufsize=READ_AHEAD,
+            auto_decompress=False,  # etcd takes no compressed bodies, and a small one can be made large
         )
         self._tally = tally
         self._head = 0

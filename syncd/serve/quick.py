@@ -147,10 +147,10 @@ def is_whole(data: bytes) -> bool:
     head_end = data.find(b"\r\n\r\n")
     if head_end < 0:
         return False
-    fields = data[:head_end].lower().split(b"\r\n")[1:]
-    if any(field.startswith(b"transfer-encoding") for field in fields):
+    fields = [field.partition(b":") for field in data[:head_end].lower().split(b"\r\n")[1:]]
+    if any(name.strip() == b"transfer-encoding" for name, _, _ in fields):
         return False
-    lengths = [field.partition(b":")[2].strip() for field in fields if field.startswith(b"content-length")]
+    lengths = [value.strip() for name, _, value in fields if name.strip() == b"content-length"]
     length = lengths[0] if len(lengths) == 1 else b"" if lengths else b"0"
     return length.isdigit() and len(length) < 10 and len(data) == head_end + 4 + int(length)
 
