@@ -79,8 +79,17 @@ async def _reach(
     context: Context, source: Source, params: Params, revision: int | None, epoch: str | None
 ) -> None:
     """Be fresh enough; a reader may have seen more, through its own writes, but only for a moment."""
-    if revision is None or epoch not in (None, source.store.epoch):
+    if revision is None:
         await require(context, source, params)
+        return
+    if epoch not in (None, source.store.epoch):
+        await require(context, source, params)
+        if source.freshness()[0] != "live":
+            # What the reader has may be the newer one: a copy on disk can be from before etcd was replaced.
+            text = (
+                f"another epoch than {epoch} is held here, and etcd has not confirmed yet which one it is in"
+            )
+            raise ApiError("too_stale", text)
         return
     try:
         await require(context, source, params, revision)

@@ -19,6 +19,7 @@ from syncd.serve import watch as watch_module
 from syncd.serve.context import Context
 from syncd.serve.encode import BatchLines, Selection
 from syncd.serve.stream import Lines
+from syncd.status import State
 from tests.serve.local import CutError, Stream, target, wait_until
 from tests.serve.stand import EPOCH, Kept, Stand, serving
 from tests.until import until
@@ -73,6 +74,11 @@ def test_from(stand: Stand) -> None:
             assert next(stream.documents())["revision"] == revision + 1
     answer = stand.get("watch", prefix="/", from_=9)
     assert (answer.status, answer.error["code"], answer.error["oldest_revision"]) == (410, "compacted", 10)
+    for state in ("stale", "warm"):  # the reader's may be the newer one
+        stand.source.state = cast("State", state)
+        answer = stand.get("watch", prefix="/", from_=12, epoch="other")
+        assert (answer.status, answer.error["code"]) == (503, "too_stale")
+    stand.source.state = "live"
     answer = stand.get("watch", prefix="/", from_=12, epoch="other")
     assert (answer.status, answer.error["code"], answer.error["oldest_revision"]) == (410, "compacted", 10)
 
