@@ -30,6 +30,8 @@ class Client:
 
     - `timeout`: seconds of silence, not of all that it takes, after which to give up with a SilenceError;
       what the daemon itself is asked to `wait` comes on top. By default the client's own.
+    - where many keys are read, which: all under `prefix`, or with `key` that one alone, as where no more of
+      them are mirrored; exactly one of the two, or it is a TypeError.
     - where keys are read, what the answer must satisfy: `max_age` (seconds: TooStaleError rather than older),
       `min_revision` (wait until the daemon has it), `wait` (for that, seconds at most), `linearizable` (let
       the daemon ask etcd where it is, and wait until it is there, too).
@@ -47,14 +49,22 @@ class Client:
         """Read one key; NotFoundError when it does not exist."""
         return _run(self._reader.get(key, timeout=timeout, **read))
 
-    def list(self, prefix: bytes | str, *, timeout: float | None = None, **read: Unpack[ReadOptions]) -> Keys:
+    def list(
+        self,
+        prefix: bytes | str | None = None,
+        *,
+        key: bytes | str | None = None,
+        timeout: float | None = None,
+        **read: Unpack[ReadOptions],
+    ) -> Keys:
         """Read which keys there are under a prefix, in order, all at one revision."""
-        return _run(self._reader.list(prefix, timeout=timeout, **read))
+        return _run(self._reader.list(prefix, key=key, timeout=timeout, **read))
 
     def snapshot(
         self,
-        prefix: bytes | str,
+        prefix: bytes | str | None = None,
         *,
+        key: bytes | str | None = None,
         keys_only: bool = False,
         as_json: bool = False,
         timeout: float | None = None,
@@ -67,14 +77,15 @@ class Client:
           form that is read in a quarter of the time.
         """
         snapshot = self._reader.snapshot(
-            prefix, keys_only=keys_only, as_json=as_json, timeout=timeout, **read
+            prefix, key=key, keys_only=keys_only, as_json=as_json, timeout=timeout, **read
         )
         return Snapshot(snapshot)
 
     def watch(
         self,
-        prefix: bytes | str,
+        prefix: bytes | str | None = None,
         *,
+        key: bytes | str | None = None,
         after: Bookmark | int | None = None,
         with_snapshot: bool = False,
         prev_kv: bool = False,
@@ -107,6 +118,7 @@ class Client:
         waiting = StoppablePolling()
         watch = Reader(self.socket_path, self._reader.timeout, waiting).watch(
             prefix,
+            key=key,
             after=after,
             with_snapshot=with_snapshot,
             prev_kv=prev_kv,
@@ -124,13 +136,20 @@ class Client:
         """Ask how the daemon and its ranges are doing."""
         return _run(self._reader.status(timeout=timeout))
 
-    def wait(self, min_revision: int, prefix: bytes | str, *, timeout: float | None = None) -> Freshness:
-        """Wait until the daemon has a revision of the range that `prefix` is in, `timeout` seconds at most.
+    def wait(
+        self,
+        min_revision: int,
+        prefix: bytes | str | None = None,
+        *,
+        key: bytes | str | None = None,
+        timeout: float | None = None,
+    ) -> Freshness:
+        """Wait until the daemon has a revision of a range, for `timeout` seconds at most.
 
         Also through restarts of the daemon. TooStaleError when it is not reached in time, or the last error,
         when the daemon could not even be asked.
         """
-        return _run(self._reader.wait(min_revision, prefix, timeout=timeout))
+        return _run(self._reader.wait(min_revision, prefix, key=key, timeout=timeout))
 
     def accept(self, name: str, *, timeout: float | None = None) -> bool:
         """Let through what the guard of the range called `name` holds back; whether there was anything."""

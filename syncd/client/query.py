@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 from urllib.parse import quote
 
 import msgspec
@@ -40,6 +40,14 @@ class ReadOptions(TypedDict, total=False):
     linearizable: bool
 
 
+class Selection(msgspec.Struct, frozen=True):
+    """Which keys are asked for: those under a prefix, or a single one."""
+
+    kind: Literal["prefix", "key"]
+    start: bytes
+    """The prefix, or the key."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """Target and headers, and how long syncd may rightly take before it answers. All can be repeated."""
 
@@ -50,21 +58,35 @@ class Request(msgspec.Struct, frozen=True):
     """Seconds beyond the usual time-out; what the reader itself asked syncd to wait."""
 
 
+def encoded(key: bytes | str) -> bytes:
+    """Return a key's bytes; in a `str`, surrogate escapes (PEP 383) stand for those that are not UTF-8."""
+    return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+
+
+def selection(prefix: bytes | str | None, key: bytes | str | None) -> Selection:
+    """Select by the one of the two that is given; TypeError when it is not exactly one."""
+    if prefix is not None and key is None:
+        return Selection("prefix", encoded(prefix))
+    if key is not None and prefix is None:
+        return Selection("key", encoded(key))
+    raise TypeError("expected exactly one of `prefix` and `key`")
+
+
 def value(key: bytes, read: Read = ANY, *, as_json: bool = False) -> Request:
     """Ask for the value of one key: its bytes, or the record as a JSON object."""
     headers = {"Accept": "application/json"} if as_json else {}
     return _request("/v1/value", {"key": key, **_reading(read)}, headers, read)
 
 
-def snapshot(prefix: bytes, read: Read = ANY, *, keys_only: bool = False, as_json: bool = False) -> Request:
-    """Ask for all keys under a prefix as they are at one revision: in packed blocks, or as JSON lines."""
+def snapshot(keys: Selection, read: Read = ANY, *, keys_only: bool = False, as_json: bool = False) -> Request:
+    """Ask for keys as they all are at one revision: in packed blocks, or as JSON lines."""
     only = {"keys_only": b"true"} if keys_only else {}
     headers = {} if as_json or keys_only else {"Accept": PACKED}
-    return _request("/v1/snapshot", {"prefix": prefix, **only, **_reading(read)}, headers, read)
+    return _request("/v1/snapshot", {keys.kind: keys.start, **only, **_reading(read)}, headers, read)
 
 
 def watch(
-    prefix: bytes,
+    keys: Selection,
     read: Read = ANY,
     *,
     after: Bookmark | None = None,
@@ -73,8 +95,8 @@ def watch(
     heartbeat: float = DEFAULT_HEARTBEAT,
     as_json: bool = False,
 ) -> Request:
-    """Ask for all changes under a prefix: those after a bookmark, or from now on; for a snapshot as above."""
-    parameters = {"prefix": prefix, "heartbeat_ms": _milliseconds(heartbeat), **_reading(read)}
+    """Ask for all changes of keys: those after a bookmark, or from now on; for a snapshot as above."""
+    parameters = {keys.kind: keys.start, "heartbeat_ms": _milliseconds(heartbeat), **_reading(read)}
     if after is not None:
         parameters["from"] = b"%d" % after.revision
         if after.epoch:

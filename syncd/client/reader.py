@@ -21,7 +21,7 @@ from syncd.client.errors import ClientError, CutError, NotFoundError, Remedy, re
 from syncd.client.http11 import Head
 from syncd.client.lines import Bookmark, SnapshotLines
 from syncd.client.packed import Splitter
-from syncd.client.query import DEFAULT_HEARTBEAT, Read, ReadOptions, Request
+from syncd.client.query import DEFAULT_HEARTBEAT, Read, ReadOptions, Request, Selection
 from syncd.client.streams import AsyncSnapshot, Way
 from syncd.client.watching import AsyncWatch, WatchOptions
 from syncd.records import Record
@@ -60,33 +60,41 @@ class Reader:
         self, key: bytes | str, *, timeout: float | None = None, **read: Unpack[ReadOptions]
     ) -> Value:
         """Read one key; NotFoundError when it does not exist."""
-        name = _encoded(key)
+        name = query.encoded(key)
         return answers.value(name, *await self.fetch(query.value(name, Read(**read)), timeout=timeout))
 
     async def list(
-        self, prefix: bytes | str, *, timeout: float | None = None, **read: Unpack[ReadOptions]
+        self,
+        prefix: bytes | str | None = None,
+        *,
+        key: bytes | str | None = None,
+        timeout: float | None = None,
+        **read: Unpack[ReadOptions],
     ) -> Keys:
         """Read which keys there are under a prefix, in order, all at one revision."""
-        request = query.snapshot(_encoded(prefix), Read(**read), keys_only=True)
+        request = query.snapshot(query.selection(prefix, key), Read(**read), keys_only=True)
         return _keys((await self.fetch(request, timeout=timeout))[1])
 
     def snapshot(
         self,
-        prefix: bytes | str,
+        prefix: bytes | str | None = None,
         *,
+        key: bytes | str | None = None,
         keys_only: bool = False,
         as_json: bool = False,
         timeout: float | None = None,
         **read: Unpack[ReadOptions],
     ) -> AsyncSnapshot:
         """Read all keys under a prefix at one revision; see `Client.snapshot`."""
-        request = query.snapshot(_encoded(prefix), Read(**read), keys_only=keys_only, as_json=as_json)
+        keys = query.selection(prefix, key)
+        request = query.snapshot(keys, Read(**read), keys_only=keys_only, as_json=as_json)
         return AsyncSnapshot(self._way(timeout), request)
 
     def watch(
         self,
-        prefix: bytes | str,
+        prefix: bytes | str | None = None,
         *,
+        key: bytes | str | None = None,
         after: Bookmark | int | None = None,
         with_snapshot: bool = False,
         prev_kv: bool = False,
@@ -110,26 +118,32 @@ class Reader:
             blocks=blocks,
             read=Read(**read),
         )
-        return AsyncWatch(self._way(timeout), _encoded(prefix), options)
+        return AsyncWatch(self._way(timeout), query.selection(prefix, key), options)
 
     async def status(self, *, timeout: float | None = None) -> status.Status:
         """Ask how the daemon and its ranges are doing."""
         return status.decode_status((await self.fetch(query.status(), timeout=timeout))[1])
 
     async def wait(
-        self, min_revision: int, prefix: bytes | str, *, timeout: float | None = None
+        self,
+        min_revision: int,
+        prefix: bytes | str | None = None,
+        *,
+        key: bytes | str | None = None,
+        timeout: float | None = None,
     ) -> Freshness:
-        """Wait until the daemon has a revision of the range that `prefix` is in.
+        """Wait until the daemon has a revision of the range that `prefix` or `key` is in.
 
         Also through restarts of the daemon. TooStaleError when it is not reached within `timeout` seconds,
         or the last error, when the daemon could not even be asked.
         """
+        keys = query.selection(prefix, key)
         seconds = self.timeout if timeout is None else timeout
         end = time.monotonic() + seconds
         for delay in delays():
             left = min(max(end - time.monotonic(), 0.0), LONGEST_WAIT)
             try:
-                return await self._reached(min_revision, _encoded(prefix), left)
+                return await self._reached(min_revision, keys, left)
             except ClientError as error:
                 if remedy(error) is not Remedy.RESUME or time.monotonic() + delay >= end:
                     raise
@@ -152,9 +166,9 @@ class Reader:
         while (connection := self._take_idle()) is not None:
             connection.close()
 
-    async def _reached(self, revision: int, prefix: bytes, seconds: float) -> Freshness:
+    async def _reached(self, revision: int, keys: Selection, seconds: float) -> Freshness:
         # No call of the API only waits, but reading a key does: whether there is such a key is all the same.
-        request = query.value(prefix or b"\0", Read(min_revision=revision, wait=seconds))
+        request = query.value(keys.start or b"\0", Read(min_revision=revision, wait=seconds))
         head, body = await self._exchange(request, GRACE)
         if head.status != 200 and not isinstance(error := answers.refusal(head, body), NotFoundError):
             raise error
@@ -191,10 +205,6 @@ class Reader:
 
     def _way(self, timeout: float | None) -> Way:
         return Way(self.socket_path, self.timeout if timeout is None else timeout, self._waiting)
-
-
-def _encoded(key: bytes | str) -> bytes:
-    return key.encode() if isinstance(key, str) else key
 
 
 def _keys(body: bytes) -> Keys:

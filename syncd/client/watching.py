@@ -27,7 +27,7 @@ from syncd.client.lines import (
     WatchLines,
     WatchMessage,
 )
-from syncd.client.query import ANY, DEFAULT_HEARTBEAT, Read
+from syncd.client.query import ANY, DEFAULT_HEARTBEAT, Read, Selection
 from syncd.client.streams import AsyncStream, Lines, Selected, Way
 from syncd.records import Batch, Record
 
@@ -81,9 +81,9 @@ class AsyncWatch(AsyncStream[Told]):
     `messages()` and `receive()` give everything: also `Progress`, `Connected` and `Interrupted`.
     """
 
-    def __init__(self, way: Way, prefix: bytes, options: WatchOptions) -> None:
+    def __init__(self, way: Way, keys: Selection, options: WatchOptions) -> None:
         self._way = way
-        self._prefix = prefix
+        self._keys = keys
         self._options = options
         self._read = options.read
         self._after = options.after
@@ -168,7 +168,7 @@ class AsyncWatch(AsyncStream[Told]):
         options, after = self._options, self._after
         with_snapshot = options.with_snapshot and after is None
         request = query.watch(
-            self._prefix,
+            self._keys,
             self._read,
             after=after,
             with_snapshot=with_snapshot,
