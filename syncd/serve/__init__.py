@@ -9,6 +9,7 @@ params     the query as typed values
 freshness  waiting until an answer is fresh enough; the headers
 encode     records and batches as JSON lines, once for all readers
 stream     answers that go on, to readers that may be slow
+places     of connections and watches, some for each user;  budget: what is left;  readers: who has watches
 source     the mirrored ranges, as seen from here
 access     who may read which keys;  peer: who is at the other end of a connection
 v3         etcd's own gateway API

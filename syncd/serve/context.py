@@ -12,15 +12,21 @@ from aiohttp import web
 
 from syncd.keyrange import KeyRange
 from syncd.serve.access import EVERYTHING, Access, Rights
+from syncd.serve.budget import Budget
 from syncd.serve.encode import BatchLines, BlockLines
 from syncd.serve.errors import ApiError
-from syncd.serve.peer import peer_of
+from syncd.serve.peer import peer_of, user_of
+from syncd.serve.places import WATCHES, Places
 from syncd.serve.source import Source, Sources
+from syncd.serve.tally import Tally
 from syncd.serve.v3.ordering import Sorting
 from syncd.serve.v3.results import events
 from syncd.serve.v3.upstream import Upstream
 from syncd.serve.v3.views import Views
 from syncd.status import CacheStatus, EtcdStatus
+
+BODIES = 64 << 20
+"""Bytes of all requests in etcd's own API that are under way."""
 
 
 @dataclass
@@ -45,14 +51,25 @@ class Context:
     batch_lines: BatchLines = field(default_factory=BatchLines)
     views: Views = field(default_factory=Views)
     sorting: Sorting = field(default_factory=Sorting)
+    bodies: Budget = field(default_factory=partial(Budget, BODIES))
     batch_events: BatchLines = field(default_factory=partial(BatchLines, events))
     """The same for etcd's own API."""
-    readers: int = 0
-    """Watches that are open."""
+    tally: Tally = field(init=False)
+    """Of what the log is told."""
+    watches: Places = field(init=False)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the daemon stops: streams end themselves properly."""
     _rights: WeakKeyDictionary[asyncio.BaseTransport, Rights] = field(default_factory=WeakKeyDictionary)
     """Of the open connections: who is at the other end does not change."""
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.clock)
+        self.watches = Places(WATCHES, self.tally, "watches refused")
+
+    @property
+    def readers(self) -> int:
+        """Watches that are open."""
+        return self.watches.taken
 
     @staticmethod
     def of(request: web.Request) -> Context:
@@ -82,6 +99,12 @@ class Context:
     def sees_all(self, request: web.Request) -> bool:
         """Whether whoever asks may read all that is mirrored, and so may be told of etcd, too."""
         return all(self.sees(request, source) for source in self.sources)
+
+    def user(self, request: web.Request) -> int | None:
+        """The uid of whoever asks; None through TCP."""
+        if request.transport is None:
+            raise ConnectionResetError("whoever asked is gone")
+        return user_of(request.transport.get_extra_info("socket"))
 
     def rights(self, request: web.Request) -> Rights:
         """What may be read by whoever asks."""

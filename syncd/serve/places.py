@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and of one user; who comes beyond that is turned away.
+"""Places for what others open here, some for each user; of who finds none the log is told.
 
 So whoever opens more than he should takes nothing from other users, nor from etcd's connections and the files
 of the copy, which need descriptors, too.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import resource
 import socket
-from collections import Counter
 
+from syncd.serve.budget import Budget, User
 from syncd.serve.tally import Tally
 
 MOST = 16_384
@@ -18,41 +18,31 @@ MOST = 16_384
 RESERVED = 256
 """Descriptors that are left for the rest of the daemon."""
 
-User = int | None
-"""A uid; None for everybody who comes through TCP."""
+WATCHES = 8192
+"""Open watches in all. One of the local API holds a connection, a task and some 30 KB."""
 
 
-class Places:
-    """Places for `limit` connections, at most half of them for one user."""
+class Places(Budget):
+    """Places for `limit` of something; `event` is what the log is told of who finds none."""
 
-    def __init__(self, limit: int, tally: Tally) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, tally: Tally, event: str) -> None:
+        super().__init__(limit)
         self._tally = tally
-        self._taken: Counter[User] = Counter()
-        self._all = 0
+        self._event = event
 
-    def take(self, user: User) -> bool:
-        """Take a place, if there is one; the log is told when there is none."""
-        if self._all < self.limit and self._taken[user] < max(self.limit // 2, 1):
-            self._all += 1
-            self._taken[user] += 1
+    def take(self, user: User, amount: int = 1) -> bool:
+        """Take so many places, if they are left for this user."""
+        if super().take(user, amount):
             return True
         self._tally.tell(
-            "connections turned away",
+            self._event,
             user="tcp" if user is None else user,
-            open=self._taken[user],
-            open_in_all=self._all,
+            open=self.of(user),
+            open_in_all=self.taken,
             limit=self.limit,
-            meaning="one user may have half of the limit; close connections, or share them",
+            meaning="one user may have as many as are left free, half if alone; close some, or share them",
         )
         return False
-
-    def give_back(self, user: User) -> None:
-        """The connection is closed."""
-        self._all -= 1
-        self._taken[user] -= 1
-        if not self._taken[user]:
-            del self._taken[user]
 
 
 class Held(socket.socket):

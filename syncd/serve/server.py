@@ -23,7 +23,6 @@ from syncd.serve.freshness import header_fields, headers
 from syncd.serve.places import Places, enough
 from syncd.serve.quick import Quick
 from syncd.serve.stream import Lines
-from syncd.serve.tally import Tally
 from syncd.serve.tcp import must_be_a_program
 from syncd.serve.v3.calls import add_calls
 
@@ -79,8 +78,7 @@ class Server:
             handler_cancellation=True,
             shutdown_timeout=GRACE,
         )
-        self._tally = Tally(context.clock)
-        self._places = Places(enough(), self._tally)
+        self._places = Places(enough(), context.tally, "connections turned away")
         self._entrances = AsyncExitStack()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -110,7 +108,7 @@ class Server:
 
     async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> Entrance:
         server = cast("web.Server", self._runner.server)
-        connection = partial(Connection, server, self._tally, self._context, self._quick)
+        connection = partial(Connection, server, self._context.tally, self._context, self._quick)
         entrance = Entrance(listener, connection, self._places, tls)
         return await self._entrances.enter_async_context(entrance)
 

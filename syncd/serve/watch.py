@@ -16,6 +16,7 @@ from syncd.serve.encode import Selection, packed, resync_line
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, at_ms, headers, require
 from syncd.serve.params import KEYS, READ, Params
+from syncd.serve.readers import Readers
 from syncd.serve.reads import accepts_packed, send_snapshot
 from syncd.serve.source import Source
 from syncd.serve.stream import EVENTS, NDJSON, PACKED, Lines
@@ -24,9 +25,6 @@ from syncd.store import Cursor, HistoryLost, Resync
 DEFAULT_HEARTBEAT_MS = 5000
 MIN_HEARTBEAT_MS = 100
 MAX_HEARTBEAT_MS = 3_600_000
-
-MAX_READERS = 8192
-"""Open watches; each holds a connection, a task and some 30 KB."""
 
 BATCHES = 256
 """Batches taken from the history at a time."""
@@ -49,8 +47,6 @@ async def watch(request: web.Request) -> web.StreamResponse:
     context = Context.of(request)
     source = context.source(request, selection.keys)
     await _reach(context, source, params, revision, epoch)
-    if context.readers >= MAX_READERS:
-        raise ApiError("overloaded", f"{context.readers} watches are open, that is the limit; share one")
     # No gap and no overlap, and what the headers say: all of it is taken at one moment.
     view, fields = source.store.view() if with_snapshot else None, headers(source)
     freshness = source.freshness()
@@ -61,8 +57,8 @@ async def watch(request: web.Request) -> web.StreamResponse:
     kind = EVENTS if EVENTS in request.headers.get("Accept", "") else NDJSON
     if view and kind is NDJSON and accepts_packed(request):
         kind = PACKED
-    context.readers += 1
-    try:
+    with Readers(context, request) as readers:
+        readers.add()
         lines = await Lines.begin(request, fields, kind=kind)
         if view:
             encoded = packed if kind is PACKED else context.block_lines.of
@@ -71,8 +67,6 @@ async def watch(request: web.Request) -> web.StreamResponse:
             view = None  # it holds the whole state of that moment
         await _Watch(context, source, cursor, selection, heartbeat_ms / 1000, lines).run()
         return await lines.end()
-    finally:
-        context.readers -= 1
 
 
 async def _reach(

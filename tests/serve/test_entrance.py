@@ -40,7 +40,7 @@ async def entrance(path: Path, places: int = 100) -> AsyncIterator[Entrance]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.setblocking(False)
         listener.bind(str(path))
-        async with Entrance(listener, Echo, Places(places, Tally(loop.time))) as entrance:
+        async with Entrance(listener, Echo, Places(places, Tally(loop.time), "turned away")) as entrance:
             yield entrance
 
 

@@ -38,7 +38,7 @@ def clock() -> Clock:
 @pytest.fixture
 def places(clock: Clock) -> Places:
     """Ten places."""
-    return Places(10, Tally(clock))
+    return Places(10, Tally(clock), "turned away")
 
 
 @pytest.fixture
@@ -49,16 +49,16 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_half_of_them_is_one_users(places: Places, logged: Logged) -> None:
-    """Whoever else comes finds a place; TCP is one user."""
+def test_nobody_takes_all_of_them(places: Places, logged: Logged) -> None:
+    """Neither one user, nor one who comes through TCP as well: whoever else comes finds a place."""
     assert [places.take(1) for _ in range(6)] == [True] * 5 + [False]
-    assert [places.take(None) for _ in range(4)] == [True] * 4
-    assert places.take(2)
-    assert not places.take(3)
-    assert [line["event"] for line in logged] == ["connections turned away"]
-    logged.clear()
-    places.give_back(1)
+    assert [places.take(None) for _ in range(4)] == [True] * 3 + [False]
+    assert [places.take(2) for _ in range(2)] == [True, False]
     assert places.take(3)
+    assert [(line["event"], line["user"], line["open"], line["open_in_all"]) for line in logged] == [
+        ("turned away", 1, 5, 5)
+    ]
+    logged.clear()
 
 
 def test_it_is_told_once_a_minute(places: Places, clock: Clock, logged: Logged) -> None:
@@ -79,10 +79,10 @@ def test_against_a_list(steps: list[tuple[int | None, bool]], limit: int) -> Non
     clock = Clock()
     tally = Tally(clock)
     tally.tell = lambda event, **fields: None  # type: ignore[method-assign]
-    places, model = Places(limit, tally), list[int | None]()
+    places, model = Places(limit, tally, "turned away"), list[int | None]()
     for user, comes in steps:
         if comes:
-            free = len(model) < limit and model.count(user) < max(limit // 2, 1)
+            free = model.count(user) + 1 <= limit - len(model)
             assert places.take(user) == free
             if free:
                 model.append(user)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from syncd.serve.encode import BatchLines, Selection
 from syncd.serve.stream import Lines
 from syncd.status import State
 from tests.serve.local import CutError, Stream, target, wait_until
+from tests.serve.others import Other, needs_root, open_to_all
 from tests.serve.stand import EPOCH, Kept, Stand, serving
 from tests.until import until
 
@@ -449,9 +451,9 @@ def test_a_slow_reader_gets_everything(stand: Stand, monkeypatch: pytest.MonkeyP
         assert [line["revision"] for line in batches(stream.documents(), 200)] == list(range(11, 211))
 
 
-def test_too_many_watches(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_watches(stand: Stand, logged: list[Any]) -> None:
     """There is a limit, it is told, and the place of one who leaves is free."""
-    monkeypatch.setattr(watch_module, "MAX_READERS", 3)
+    stand.context.watches.limit = 6
     with ExitStack() as stack:
         streams = [stack.enter_context(stand.stream("watch", prefix="/")) for _ in range(3)]
         answer = stand.get("watch", prefix="/")
@@ -461,6 +463,23 @@ def test_too_many_watches(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None
         streams[0].close()
         stand.wait_for_readers(2)
         stack.enter_context(stand.stream("watch", prefix="/"))
+    [told] = logged
+    assert (told["event"], told["user"], told["open"]) == ("watches refused", os.getuid(), 3)
+    logged.clear()
+
+
+@needs_root
+def test_another_user_finds_a_place(stand: Stand, logged: list[Any]) -> None:
+    """However many watches somebody else has."""
+    stand.context.watches.limit = 4
+    open_to_all(stand.socket)
+    with ExitStack() as stack:
+        for status in (200, 200, 503):
+            assert stack.enter_context(stand.stream("watch", prefix="/")).status == status
+        assert stack.enter_context(Other(12345).stream(stand.socket, "/v1/watch?prefix=/")).status == 200
+        assert stack.enter_context(Other(12345).stream(stand.socket, "/v1/watch?prefix=/")).status == 503
+    assert [line["event"] for line in logged] == ["watches refused"]
+    logged.clear()
 
 
 def test_readers_come_and_go(stand: Stand) -> None:

@@ -34,18 +34,16 @@ class _Nothing(msgspec.Struct):
 async def status(request: web.Request) -> web.Response:
     """What the member of etcd that is asked says of itself, such as its size: for those who may read all.
 
-    Without its word, and for others, it is what is known of it.
+    Without its word, and for others, it is what is known of it; for those who may read no range, its version.
     """
     messages.decode(_Nothing, await read_body(request))
     context = Context.of(request)
     told = await context.upstream.about("/maintenance/status") if context.sees_all(request) else None
     if told is None:
-        member = context.upstream.member()
-        told = {
-            "version": _version(context),
-            "leader": str(member.member_id),
-            "raftTerm": str(member.raft_term),
-        }
+        told = {"version": _version(context)}
+        if context.visible(request):
+            member = context.upstream.member()
+            told |= {"leader": str(member.member_id), "raftTerm": str(member.raft_term)}
     return _json({**told, "header": _header(request)})
 
 

@@ -6,7 +6,7 @@ document (lua-resty-etcd).
 
 What is unlike etcd: an answer begins with the first request, whatever that is, so that a mistake in it has a
 status; a mistake in a later one ends the stream, where etcd falls silent; and `progress_notify` comes every
-PROGRESS_SECONDS. There are no more watches than MAX_READERS on all streams together.
+PROGRESS_SECONDS. A stream has `readers.MOST` watches at most, and ends after EMPTY_SECONDS without any.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from contextlib import ExitStack, aclosing
 from aiohttp import StreamReader, web
 
 from syncd.serve.context import Context
+from syncd.serve.readers import Readers
 from syncd.serve.stream import Lines
 from syncd.serve.v3.errors import Code, EtcdError
 from syncd.serve.v3.handler import Handler
 from syncd.serve.v3.requests import Documents, WatchRequest, watch_request
-from syncd.serve.v3.watches import Readers, Watches
+from syncd.serve.v3.watches import Watches
 
 FIRST_SECONDS = 30.0
 """For the first request to arrive: until then a client holds a place for nothing."""
@@ -31,7 +32,7 @@ FIRST_SECONDS = 30.0
 async def watch(request: web.Request) -> web.StreamResponse:
     """Tell of changes until the client or the daemon goes away."""
     context = Context.of(request)
-    with Readers(context) as readers:
+    with Readers(context, request) as readers:
         async with aclosing(_requests(request.content)) as requests:
             try:
                 async with asyncio.timeout(FIRST_SECONDS):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, suppress
-from typing import Self
 
 from aiohttp import web
 
@@ -18,6 +17,7 @@ from syncd.serve.context import Context
 from syncd.serve.encode import PIECE_EVENTS
 from syncd.serve.errors import ApiError
 from syncd.serve.freshness import must_be_ready
+from syncd.serve.readers import Readers
 from syncd.serve.source import Source
 from syncd.serve.stream import Lines
 from syncd.serve.v3 import results
@@ -25,7 +25,7 @@ from syncd.serve.v3.errors import Code, EtcdError
 from syncd.serve.v3.messages import header
 from syncd.serve.v3.requests import CreateRequest, WatchRequest
 from syncd.serve.v3.watcher import CompactedError, Watcher
-from syncd.serve.watch import BATCHES, MAX_READERS
+from syncd.serve.watch import BATCHES
 
 PROGRESS_SECONDS = 30.0
 """Between progress notifications for those who want them: etcd's are 10 minutes apart, but then a client has
@@ -35,35 +35,14 @@ HELD = "Syncd-Held"
 """A header: another syncd asks for a watch from the revision that it holds, as it has to of etcd, and knows
 what that changed. A syncd that read its range at that very revision could not tell."""
 
+EMPTY_SECONDS = 30.0
+"""For which a stream may be without any watch: until then, it holds a place for nothing."""
+
 WAITING = 16
 """Requests that were read, but not answered yet; then the client has to wait."""
 
 TURN = 64
 """Watches that are looked after before others have a turn."""
-
-
-class Readers:
-    """How many of all readers a stream counts as: as many as it has watches, one at least."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._counted = 0
-
-    def __enter__(self) -> Self:
-        self.set(1)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._context.readers -= self._counted
-
-    def set(self, watches: int) -> None:
-        """There are so many now; EtcdError when that is too much."""
-        more = max(watches, 1) - self._counted
-        if more > 0 and self._context.readers + more > MAX_READERS:
-            told = f"syncd: {self._context.readers} watches are open, that is the limit; share one"
-            raise EtcdError(Code.RESOURCE_EXHAUSTED, told)
-        self._counted += more
-        self._context.readers += more
 
 
 class Watches:
@@ -91,6 +70,9 @@ class Watches:
         self._held = int(held) if held.isdecimal() and len(held) < 20 else 0
         self._progress_wanted = 0
         self._notify_at = context.clock() + PROGRESS_SECONDS
+        self._empty_until = context.clock() + EMPTY_SECONDS
+        # Who may read no range learns nothing of etcd, either.
+        self._may_know = bool(context.visible(request))
         self.gone: ConnectionError | None = None
         """Set when the client is."""
 
@@ -126,7 +108,9 @@ class Watches:
                     await self._do(self._asked.get_nowait())
                 if await self._tell():
                     await asyncio.sleep(0)
-                elif (due := self._notify_at - clock()) <= 0:
+                elif not self._watchers and clock() >= self._empty_until:
+                    return EtcdError(Code.UNAVAILABLE, f"syncd: nothing was watched for {EMPTY_SECONDS:g} s")
+                elif (due := self._due() - clock()) <= 0:
                     await self._notify()
                 else:
                     with suppress(TimeoutError):
@@ -135,6 +119,10 @@ class Watches:
         except EtcdError as error:
             return error
         return EtcdError(Code.UNAVAILABLE, "syncd: it is being stopped")
+
+    def _due(self) -> float:
+        """When there is something to do at the latest."""
+        return self._notify_at if self._watchers else min(self._notify_at, self._empty_until)
 
     async def _do(self, asked: WatchRequest | EtcdError) -> None:
         if isinstance(asked, EtcdError):
@@ -153,21 +141,21 @@ class Watches:
         """Begin a watch; what to say of it."""
         keys = KeyRange(request.key or b"\0", request.range_end)
         if keys.stop is not None and keys.stop <= keys.key:
-            return results.reasoned(self._header(), "mvcc: watcher range is empty")
+            return results.reasoned(self._member(), "mvcc: watcher range is empty")
         try:
             source = self._context.source(self._request, keys)
         except ApiError as error:
-            return results.refused(self._header(), EtcdError.like(error))
+            return results.refused(self._member(), EtcdError.like(error))
         if request.watch_id and request.watch_id in self._watchers:
-            return results.reasoned(self._header(), "mvcc: duplicate watch ID provided on the WatchStream")
+            return results.reasoned(self._member(), "mvcc: duplicate watch ID provided on the WatchStream")
         try:
             must_be_ready(self._context, source)
         except ApiError as error:
             raise EtcdError.like(error) from error
         try:
-            self._readers.set(len(self._watchers) + 1)
-        except EtcdError as error:
-            return results.refused(self._header(), error)
+            self._readers.add()
+        except ApiError as error:
+            return results.refused(self._member(), EtcdError.like(error))
         watcher = Watcher(source, keys, request, request.watch_id or self._free_id(), self._held)
         self._watchers[watcher.watch_id] = watcher
         if source not in self._subscribed:
@@ -196,7 +184,7 @@ class Watches:
                     await self._send(document)
         if self._progress_wanted and all(watcher.at_end for watcher in self._watchers.values()):
             self._progress_wanted -= 1
-            await self._send(results.result(self._header(), results.INVALID_ID))
+            await self._send(results.result(self._header(*self._watchers.values()), results.INVALID_ID))
             return True
         return told
 
@@ -218,8 +206,9 @@ class Watches:
 
     def _forget(self, watcher: Watcher) -> None:
         del self._watchers[watcher.watch_id]
-        self._readers.set(len(self._watchers))
+        self._readers.remove()
         if not self._watchers:
+            self._empty_until = self._context.clock() + EMPTY_SECONDS
             self._progress_wanted = 0  # there is nothing to tell it of
 
     async def _notify(self) -> None:
@@ -236,23 +225,22 @@ class Watches:
         await self._lines.add(document)
         await self._lines.flush()
 
-    def _header(self, watcher: Watcher | None = None) -> dict[str, str]:
-        """Who tells, and up to which revision that makes `watcher`, or all of them, complete.
+    def _member(self) -> dict[str, str]:
+        """Who tells, in answer to what makes no watch."""
+        if not self._may_know:
+            return {}
+        member = self._context.upstream.member()
+        told = {"cluster_id": member.cluster_id, "member_id": member.member_id, "raft_term": member.raft_term}
+        return {name: str(number) for name, number in told.items() if number}
+
+    def _header(self, *watchers: Watcher) -> dict[str, str]:
+        """Who tells, and up to which revision that makes these watches complete.
 
         etcd's own is ahead of the events of a watch that is catching up, and there are clients that
         resume from it all the same.
         """
-        watchers = [watcher] if watcher else list(self._watchers.values())
-        member = self._context.upstream.member()
-        if not watchers:
-            told = {
-                "cluster_id": member.cluster_id,
-                "member_id": member.member_id,
-                "raft_term": member.raft_term,
-            }
-            return {name: str(number) for name, number in told.items() if number}
         last = min(watchers, key=lambda each: each.revision)
-        return header(last.source, member) | {"revision": str(last.revision)}
+        return header(last.source, self._context.upstream.member()) | {"revision": str(last.revision)}
 
 
 async def _turn(number: int) -> None:

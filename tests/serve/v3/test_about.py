@@ -6,6 +6,7 @@ import pytest
 
 from syncd.keyrange import prefix_range
 from syncd.serve import Member
+from syncd.serve.access import Rights
 from tests.serve.stand import Kept, Stand, serving
 from tests.serve.v3.posting import post
 
@@ -28,6 +29,15 @@ def test_status_without_etcd(stand: Stand) -> None:
     answer = post(stand.socket, "/maintenance/status")
     assert answer.status == 200
     assert answer.json == {"header": HEADER, "version": "3.5.16", "leader": "7", "raftTerm": "2"}
+
+
+def test_status_for_nobody(stand: Stand) -> None:
+    """Who may read no range is told nothing of etcd but its version, which `/version` tells as well."""
+    stand.upstream.says["/maintenance/status"] = STATUS
+    rights = lambda _: Rights([])  # noqa: E731
+    stand.on_loop(lambda: setattr(stand.context, "rights", rights))
+    answer = post(stand.socket, "/maintenance/status")
+    assert (answer.status, answer.json) == (200, {"version": "3.5.16", "header": {}})
 
 
 def test_the_header_is_the_furthest_range() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from syncd.keyrange import prefix_range
-from syncd.serve import stream
-from syncd.serve import watch as local
+from syncd.serve import readers, stream
 from syncd.serve.access import Access, Rights, Rule
 from syncd.serve.v3 import watch, watches
 from tests.serve.local import connected
+from tests.serve.others import Other, needs_root, open_to_all
 from tests.serve.stand import Kept, Stand, serving
 from tests.serve.v3.dialogue import Dialogue, b64, create_request, opened, revision, told
 
@@ -76,13 +76,13 @@ def test_what_is_not_mirrored(stand: Stand, dialogue: Dialogue) -> None:
 
 
 def test_what_may_not_be_read(stand: Stand, dialogue: Dialogue) -> None:
-    """It is refused as etcd does it, and tells no revision."""
+    """It is refused as etcd does it, and who may read no range is told nothing else."""
     rules = Access([Rule((b"/a",), users=frozenset({12345}))])
     stand.on_loop(lambda: setattr(stand.context, "access", rules))
     stand.on_loop(lambda: setattr(stand.context, "_rights", _Nobody()))
     dialogue.create("/")
     assert dialogue.hear() == {
-        "header": {"cluster_id": "14", "member_id": "7", "raft_term": "2"},
+        "header": {},
         "watch_id": "-1",
         "created": True,
         "canceled": True,
@@ -107,9 +107,9 @@ def test_nothing_to_tell_yet() -> None:
         assert "nothing was read yet" in failure["message"]
 
 
-def test_readers(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream counts for as many readers as it has watches, one at least; there are not too many."""
-    monkeypatch.setattr(watches, "MAX_READERS", 3)
+def test_readers(stand: Stand, logged: list[Any]) -> None:
+    """A stream counts for as many readers as it has watches; a user has not too many."""
+    stand.context.watches.limit = 6
     with opened(stand.socket) as dialogue:
         dialogue.create("/")
         dialogue.hear()
@@ -124,12 +124,73 @@ def test_readers(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
             reason
         )
         with opened(stand.socket, b'{"create_request":{"key":"L2E="}}') as other:
-            assert other.status == 429
+            assert "no more are left for you" in other.hear()["cancel_reason"]
+        stand.wait_for_readers(3)
         dialogue.ask(cancel_request={"watch_id": 1})
         dialogue.hear()
         stand.wait_for_readers(2)
     stand.wait_for_readers(0)
-    assert local.MAX_READERS > 1000
+    assert [(line["event"], line["open"]) for line in logged] == [("watches refused", 3)]
+    logged.clear()
+
+
+def test_too_many_on_a_stream(
+    stand: Stand, dialogue: Dialogue, monkeypatch: pytest.MonkeyPatch, logged: list[Any]
+) -> None:
+    """Those beyond are refused, which the log is told once, and count for nothing."""
+    monkeypatch.setattr(readers, "MOST", 2)
+    for _ in range(20):
+        dialogue.create("/")
+    documents = [dialogue.hear() for _ in range(20)]
+    assert ["canceled" in document for document in documents] == [False] * 2 + [True] * 18
+    assert documents[-1]["cancel_reason"] == (
+        "rpc error: code = ResourceExhausted desc = syncd: 2 watches are open on this stream, "
+        "that is the limit; open another one"
+    )
+    stand.wait_for_readers(2)
+    assert [line["event"] for line in logged] == ["watches refused"]
+    logged.clear()
+
+
+@needs_root
+def test_another_user_may_watch(stand: Stand, logged: list[Any]) -> None:
+    """Though somebody has asked for as many watches as there are; they count for both kinds of them."""
+    stand.context.watches.limit = 12
+    open_to_all(stand.socket)
+    with opened(stand.socket) as greedy:
+        for _ in range(12):
+            greedy.create("/")
+        for _ in range(12):
+            greedy.hear()
+        stand.wait_for_readers(6)
+        with Dialogue(Other(12345).connected(stand.socket)) as other:
+            other.create("/")
+            assert "canceled" not in other.hear()
+            with Other(12346).stream(stand.socket, "/v1/watch?prefix=/") as local:
+                assert local.status == 200
+    logged.clear()
+
+
+@pytest.mark.parametrize(
+    ("requests", "answers"),
+    [
+        ([{"progress_request": {}}], 0),
+        ([{"create_request": create_request("b")}], 1),
+        ([{"create_request": create_request("/")}, {"cancel_request": {"watch_id": 0}}], 2),
+    ],
+)
+def test_a_stream_without_watches(
+    stand: Stand, dialogue: Dialogue, monkeypatch: pytest.MonkeyPatch, requests: list[Any], answers: int
+) -> None:
+    """It ends after a while: it holds a place for nothing, whether it never had one or has no more."""
+    monkeypatch.setattr(watches, "EMPTY_SECONDS", 0.2)
+    for request in requests:
+        dialogue.ask(**request)
+    for _ in range(answers):
+        dialogue.hear()
+    failure = dialogue.hear_failure()
+    assert (failure["grpc_code"], "nothing was watched" in failure["message"]) == (14, True)
+    stand.wait_for_readers(0)
 
 
 def test_who_does_not_read(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
