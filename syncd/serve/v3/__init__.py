@@ -11,7 +11,7 @@ requests   what is asked for on such a stream, as it comes;  results: what is to
 about      maintenance/status, cluster/member/list, auth/authenticate, /version, /health
 write      what changes something: refused, or passed on to etcd
 messages   etcd's JSON, in and out;  protojson: read to the letter;  body: how much of it, how long
-errors     etcd's codes
+errors     etcd's codes;  turns: what costs much, a little at a time
 upstream   what only etcd itself can tell
 """
 

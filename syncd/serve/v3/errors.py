@@ -77,6 +77,11 @@ def compacted() -> EtcdError:
     return EtcdError(Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted")
 
 
+def too_many() -> EtcdError:
+    """So many ask that this was not even begun."""
+    return EtcdError(Code.RESOURCE_EXHAUSTED, "etcdserver: too many requests")
+
+
 def future() -> EtcdError:
     """The revision asked for is not there yet."""
     return EtcdError(Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision")

@@ -32,9 +32,10 @@ async def range_(request: web.Request) -> web.StreamResponse:
     context = Context.of(request)
     source = context.source(request, keys)
     await _current(context, source, serializable=asked.serializable)
-    selection = Selection(await context.views.at(source.store, asked.revision), asked)
+    user = context.user(request)
+    selection = Selection(await context.views.at(source.store, asked.revision, user), asked)
     head = _header(context, source)
-    await context.sorting.sort(selection)
+    await context.sorting.sort(selection, user)
     return await _send(request, source, selection.pieces(head))
 
 
@@ -60,19 +61,22 @@ async def txn_reads(request: web.Request, asked: txn.TxnRequest) -> web.StreamRe
     own = orjson.dumps({"revision": str(view.revision)})
     answers = []
     for read in outcome.reads():
-        selection = Selection(await _at(context, source, view, read.revision), read)
-        await context.sorting.sort(selection)
+        selection = Selection(await _at(request, source, view, read.revision), read)
+        await context.sorting.sort(selection, context.user(request))
         answers.append(selection.pieces(own))
     return await _send(request, source, outcome.pieces(head, iter(answers)))
 
 
-async def _at(context: Context, source: Source, view: View, revision: int) -> View:
+async def _at(request: web.Request, source: Source, view: View, revision: int) -> View:
     """The state at `revision`, as it is asked for in a transaction that sees `view`."""
     if revision > view.revision:
         raise future()
     if revision < -1:  # seen: what etcd's kv/range takes for now is refused here, but for -1
         raise compacted()
-    return view if revision <= 0 else await context.views.at(source.store, revision)
+    if revision <= 0:
+        return view
+    context = Context.of(request)
+    return await context.views.at(source.store, revision, context.user(request))
 
 
 async def _current(context: Context, source: Source, *, serializable: bool) -> None:

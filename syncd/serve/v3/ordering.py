@@ -15,7 +15,9 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
+from syncd.serve.budget import User
 from syncd.serve.v3.ranges import RangeRequest, Selection, SortTarget
+from syncd.serve.v3.turns import Turns
 from syncd.store import Block
 
 RUN = 4096
@@ -27,21 +29,30 @@ MERGED = 1024
 SORTING = 2
 """Large sorts at a time."""
 
+WAITING = 32
+"""Large sorts that may wait for their turn."""
+
+PATIENCE = 7.0
+"""Seconds that one may wait: as long as etcd has for a request, by default."""
+
 
 class Sorting:
     """Sorts for all requests, not too many at a time."""
 
     def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(SORTING)
+        self._turns = Turns(SORTING, WAITING)
 
-    async def sort(self, selection: Selection) -> None:
-        """Set the order of `selection`, if it is not that of keys."""
+    async def sort(self, selection: Selection, user: User = None) -> None:
+        """Set the order of `selection`, if it is not that of keys.
+
+        EtcdError when too many large ones are asked for.
+        """
         if not selection.request.sorts or selection.request.count_only:
             return
         if sum(high - low for _, low, high in selection.slices) <= RUN:
             selection.order = await _sorted(selection)
             return
-        async with self._turns:
+        async with self._turns.turn(user, asyncio.get_running_loop().time() + PATIENCE):
             selection.order = await _sorted(selection)
 
 

@@ -1,15 +1,19 @@
 """A range as it was, for those who read it page by page.
 
 A view of an earlier revision costs as much as what happened since. Whoever reads half a million keys at one
-revision asks for hundreds of pages, and others for the same one: so the last few views are kept.
+revision asks for hundreds of pages, and others for the same one: so the last few views are kept. Others are
+made in turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from weakref import WeakValueDictionary
 
+from syncd.serve.budget import User
 from syncd.serve.v3.errors import compacted, future
+from syncd.serve.v3.turns import Turns
 from syncd.store import HistoryLost, Store, View
 
 KEPT = 4
@@ -17,6 +21,12 @@ KEPT = 4
 
 FORGET_AFTER = 60.0
 """Seconds after which views that nobody asks for any more are given up."""
+
+WAITING = 32
+"""Views that may wait to be made; they are made one at a time."""
+
+PATIENCE = 7.0
+"""Seconds that one may wait: as long as etcd has for a request, by default."""
 
 
 class Views:
@@ -26,22 +36,35 @@ class Views:
         self._kept: OrderedDict[tuple[Store, str, int], View] = OrderedDict()
         self._used = False
         self._timer: asyncio.TimerHandle | None = None
-        self._making = asyncio.Lock()
+        self._turns = Turns(1, WAITING)
+        self._making: WeakValueDictionary[tuple[Store, str, int, User], asyncio.Lock] = WeakValueDictionary()
 
-    async def at(self, store: Store, revision: int) -> View:
-        """The state at `revision`, 0 or less: now. EtcdError when that is too long ago, or yet to come."""
+    async def at(self, store: Store, revision: int, user: User = None) -> View:
+        """The state at `revision`, 0 or less: now.
+
+        EtcdError when that is too long ago, or yet to come, or when too many other ones are asked for.
+        """
         if revision <= 0 or revision == store.revision:
             return store.view()
         _must_be_known(store, revision)
         if view := self._find(store, revision):
             return view
-        # One at a time: most of those who wait will find what they want.
-        async with self._making:
+        until = asyncio.get_running_loop().time() + PATIENCE
+        # Those who read the same pages need one place together: all but the first find what they want.
+        making = self._making.setdefault((store, store.epoch, revision, user), asyncio.Lock())
+        async with making:
             _must_be_known(store, revision)
             if view := self._find(store, revision):
                 return view
-            # It may take a fifth of a second, during which others go on.
-            made = await asyncio.to_thread(store.past(revision))
+            async with self._turns.turn(user, until):
+                return await self._made(store, revision)
+
+    async def _made(self, store: Store, revision: int) -> View:
+        _must_be_known(store, revision)
+        if view := self._find(store, revision):  # another user wanted it, too
+            return view
+        # It may take a fifth of a second, during which others go on.
+        made = await asyncio.to_thread(store.past(revision))
         _must_be_known(store, revision)
         if made.epoch != store.epoch:
             raise compacted()
