@@ -109,7 +109,7 @@ class _Daemon:
                     expiry.certificates(),
                     _findings(doctor, reload, expiry),
                 ),
-                upstream=Upstream(gateway, loop.time),
+                upstream=Upstream(gateway, loop.time, settings.etcd.timeouts.request),
                 write_through=settings.serve.write_through,
                 listen=_listen(settings),
                 clock=loop.time,

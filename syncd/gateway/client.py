@@ -200,9 +200,12 @@ class Gateway:
         """That of the last answer, or of the last document of a stream; empty before any."""
         return self._last
 
-    async def forward(self, path: str, body: bytes) -> Reply:
-        """What etcd answers to a call of somebody else's, whatever it is; not tried again."""
-        return await self._unary.forward(self._health.current(), path, body)
+    async def forward(self, path: str, body: bytes, most: int) -> Reply:
+        """What etcd answers to a call of somebody else's, whatever it is; not tried again.
+
+        An answer of more than `most` bytes is not read to its end, but raised as AnswerTooLong.
+        """
+        return await self._unary.forward(self._health.current(), path, body, most)
 
     async def ask(self, path: str, body: bytes, told: msgspec.json.Decoder[Told]) -> Told:
         """What the member asked now answers to a call that no mirror makes, such as /cluster/member/list."""

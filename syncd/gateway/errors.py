@@ -165,6 +165,10 @@ class MessageTooLarge(EtcdError):
 class AnswerTooLong(MessageTooLarge):
     """The answer is larger than expected, and was not read to its end; etcd itself did not mind."""
 
+    def __init__(self, endpoint: str, code: int, message: str, status: int = 200) -> None:
+        super().__init__(endpoint, code, message)
+        self.status = status
+
 
 class Unauthenticated(EtcdError):
     """The token is missing, bad, expired or older than the last change of users and roles."""

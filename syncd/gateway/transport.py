@@ -216,7 +216,8 @@ async def read_limited(
         if deadline and (when := deadline.when()):
             deadline.reschedule(when + len(chunk) / SLOWEST)
         if size > most:
-            raise AnswerTooLong(url, Code.RESOURCE_EXHAUSTED, f"an answer of more than {most} bytes")
+            text = f"an answer of more than {most} bytes"
+            raise AnswerTooLong(url, Code.RESOURCE_EXHAUSTED, text, response.status)
     return b"".join(chunks)
 
 

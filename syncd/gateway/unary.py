@@ -45,22 +45,23 @@ class Unary:
                     raise
                 dropped = True
 
-    async def forward(self, endpoint: Endpoint, path: str, body: bytes) -> Reply:
-        """The answer as it is, whatever its status.
+    async def forward(self, endpoint: Endpoint, path: str, body: bytes, most: int) -> Reply:
+        """The answer as it is, of `most` bytes, whatever its status.
 
         Only what was refused for its token is asked again: etcd may have done what it was asked before an
         answer was lost.
         """
         url, path = endpoint.url, await self._identity.prefix(endpoint) + path
         token = await self.token(endpoint)
-        reply = await self._transport.exchange(url, path, body, authorization(token))
+        reply = await self._transport.exchange(url, path, body, authorization(token), most)
         if not token or reply.status == OK:
             return reply
         refusal = unary_error(url, path, reply.status, reply.body)
         if not isinstance(refusal, Unauthenticated):
             return reply
         self._tokens.reject(url, token, refusal.message)
-        return await self._transport.exchange(url, path, body, authorization(await self.token(endpoint)))
+        token = await self.token(endpoint)
+        return await self._transport.exchange(url, path, body, authorization(token), most)
 
     async def token(self, endpoint: Endpoint) -> str:
         """What to send to `endpoint`; empty for nobody.

@@ -152,8 +152,9 @@ class Above:
         """As the test wants it."""
         return self.told
 
-    async def call(self, path: str, body: bytes) -> tuple[int, bytes]:
+    async def call(self, path: str, body: bytes, user: int | None) -> tuple[int, bytes]:
         """As the test wants it, and kept."""
+        del user
         self.calls.append((path, body))
         if isinstance(self.answer, SyncdError):
             raise self.answer

@@ -20,10 +20,12 @@ class Upstream(Protocol):
     def member(self) -> Member:
         """Who answered last; without asking."""
 
-    async def call(self, path: str, body: bytes) -> tuple[int, bytes]:
+    async def call(self, path: str, body: bytes, user: int | None) -> tuple[int, bytes]:
         """etcd's own answer to a unary call, such as /kv/put: HTTP status and JSON, also of a refusal.
 
-        SyncdError when there is none.
+        `user`: who asks, a uid, or None for who came through TCP. EtcdError when so many ask that etcd was
+        not asked, or when it has done it, and says more than can be passed on; any other SyncdError when
+        there is no answer, so that nobody knows.
         """
 
     async def about(self, path: str) -> dict[str, Any] | None:

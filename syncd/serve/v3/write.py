@@ -10,6 +10,7 @@ come as far, or after SEEN, as it is done by then, whoever has seen it.
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,6 +35,9 @@ LIMIT = 4 << 20
 
 OPS = 1 << 20
 """Operations in a transaction: how many it takes, etcd itself knows."""
+
+LOOKED_AT = 64 << 10
+"""Bytes of an answer that are understood; of a longer one, its beginning: megabytes would take too long."""
 
 SEEN = 5.0
 """Seconds to wait for the mirror before a write is answered."""
@@ -90,6 +94,10 @@ class _Answer(msgspec.Struct):
 
 _attached = msgspec.json.Decoder(_Attached)
 _answer = msgspec.json.Decoder(_Answer, strict=False)
+_header = msgspec.json.Decoder(_Header, strict=False)
+
+_BEGINNING = re.compile(rb'\s*\{\s*"header"\s*:\s*(\{[^{}]*\})')
+"""What every long answer of etcd's begins with."""
 
 
 async def put(request: web.Request) -> web.StreamResponse:
@@ -174,7 +182,7 @@ async def _done(
 ) -> web.StreamResponse:
     """etcd's answer to a write, when the ranges that it is about have come as far."""
     status, body = await _told(request, path, asked)
-    if status == 200 and (revision := _answer.decode(body).header.revision):
+    if status == 200 and (revision := _revision(body)):
         with suppress(TimeoutError):
             async with asyncio.timeout(SEEN):
                 for source in dict.fromkeys(sources):
@@ -182,12 +190,24 @@ async def _done(
     return _passed_on(status, body)
 
 
+def _revision(body: bytes) -> int:
+    """The revision that an answer of etcd's tells, 0 for none; msgspec's error for what is not etcd's."""
+    if len(body) <= LOOKED_AT:
+        return _answer.decode(body).header.revision
+    if not (begins := _BEGINNING.match(body, 0, LOOKED_AT)):
+        raise msgspec.DecodeError("a long answer that does not begin with a header")
+    return _header.decode(begins[1]).revision
+
+
 async def _told(request: web.Request, path: str, asked: msgspec.Struct) -> tuple[int, bytes]:
     """etcd's answer, a refusal included."""
     context = Context.of(request)
     try:
-        status, body = await context.upstream.call(path, orjson.dumps(message(asked)))
-        _answer.decode(body)
+        sent, user = orjson.dumps(message(asked)), context.user(request)
+        status, body = await context.upstream.call(path, sent, user)
+        _revision(body)
+    except EtcdError:
+        raise  # which tells whether it was done
     except (SyncdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         detail = f": {error}" if context.sees_all(request) else ""
         raise EtcdError(
