@@ -93,6 +93,7 @@ def test_every_version(etcd: Etcd) -> None:
         assert value(daemon, "/app/a") == b""
         assert "succeeded" not in told(post(socket, "/kv/txn", asked))
         assert told(post(socket, "/lease/keepalive", {"ID": lease}))["result"]["TTL"] == "60"
+        assert "keys" not in told(post(socket, "/lease/timetolive", {"ID": lease}))
         assert told(post(socket, "/kv/lease/timetolive", {"ID": lease, "keys": True}))["keys"] == [
             b64("/app/leased")
         ]
@@ -106,7 +107,7 @@ def test_every_version(etcd: Etcd) -> None:
 
 
 def test_what_is_not_mirrored(daemon: Daemon, new_etcd: Etcd) -> None:
-    """It is not written, nor taken away with a lease."""
+    """It is not written, nor taken away with a lease, nor kept by one."""
     lease = int(new_etcd.ask("/lease/grant", {"TTL": 60})["ID"])
     new_etcd.put("/secret", "1", lease)
     before = new_etcd.revision()
@@ -115,6 +116,7 @@ def test_what_is_not_mirrored(daemon: Daemon, new_etcd: Etcd) -> None:
         ("/kv/deleterange", ALL),
         ("/kv/txn", {"success": [{"request_put": put("/app/a", "1")}, {"request_put": put("/secret", "2")}]}),
         ("/lease/revoke", {"ID": lease}),
+        ("/lease/keepalive", {"ID": lease}),
         ("/lease/timetolive", {"ID": lease, "keys": True}),
     ):
         answer = post(daemon.socket, call, body)

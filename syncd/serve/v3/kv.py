@@ -24,6 +24,9 @@ from syncd.store import View
 DEADLINE = 7.0
 """Seconds in which a linearizable read must know where etcd is, and be there: etcd's own, by default."""
 
+ORDERED = 1 << 20
+"""Keys that a transaction may have sorted: where each of them comes is kept until all is answered."""
+
 
 async def range_(request: web.Request) -> web.StreamResponse:
     """kv/range."""
@@ -59,12 +62,27 @@ async def txn_reads(request: web.Request, asked: txn.TxnRequest) -> web.StreamRe
     view, head = source.store.view(), _header(context, source)
     outcome = await txn.outcome(asked, view)
     own = orjson.dumps({"revision": str(view.revision)})
-    answers = []
+    answers: list[Iterator[bytes]] = []
+    ordered = 0
     for read in outcome.reads():
-        selection = Selection(await _at(request, source, view, read.revision), read)
+        at = await _at(request, source, view, read.revision)
+        if not read.sorts:
+            answers.append(_in_turn(at, read, own))
+            continue
+        selection = Selection(at, read)
         await context.sorting.sort(selection, context.user(request))
         answers.append(selection.pieces(own))
+        ordered += len(selection.order or ())
+        if ordered > ORDERED:
+            raise EtcdError(Code.RESOURCE_EXHAUSTED, f"syncd: a transaction may sort {ORDERED} keys at most")
+        await asyncio.sleep(0)
     return await _send(request, source, outcome.pieces(head, iter(answers)))
+
+
+def _in_turn(view: View, read: RangeRequest, head: bytes) -> Iterator[bytes]:
+    """The JSON of what is selected only when its turn comes, after others had theirs."""
+    yield b""
+    yield from Selection(view, read).pieces(head)
 
 
 async def _at(request: web.Request, source: Source, view: View, revision: int) -> View:
@@ -114,7 +132,10 @@ async def _send(request: web.Request, source: Source, pieces: Iterator[bytes]) -
     else:
         return web.Response(body=b"".join(begun), content_type="application/json", headers=fields)
     lines = await Lines.begin(request, fields, kind="application/json")
-    await lines.add(b"".join(begun))
+    del piece
+    begun.reverse()
+    while begun:  # nothing of it is held any more when it is written
+        await lines.add(begun.pop())
     for piece in pieces:
         await lines.add(piece)
         await asyncio.sleep(0)

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64encode
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from functools import cache
 
 import msgspec
 import orjson
@@ -25,7 +26,8 @@ from syncd.serve.context import Context
 from syncd.serve.freshness import reach
 from syncd.serve.source import Source
 from syncd.serve.v3 import kv, txn
-from syncd.serve.v3.body import read_body
+from syncd.serve.v3.body import LIMIT as SMALL
+from syncd.serve.v3.body import received
 from syncd.serve.v3.errors import Code, EtcdError
 from syncd.serve.v3.handler import Handler
 from syncd.serve.v3.messages import T, decode, interval
@@ -33,8 +35,11 @@ from syncd.serve.v3.messages import T, decode, interval
 LIMIT = 4 << 20
 """Bytes of a request: etcd takes 1.5 MiB by default, which base64 makes 2."""
 
-OPS = 1 << 20
-"""Operations in a transaction: how many it takes, etcd itself knows."""
+OPS = 1024
+"""Operations in a transaction, as `txn.check` counts them: etcd itself takes 128, or what it was told to."""
+
+LEVELS = 48
+"""Of transactions in each other: a JSON encoder has room for some 80."""
 
 LOOKED_AT = 64 << 10
 """Bytes of an answer that are understood; of a longer one, its beginning: megabytes would take too long."""
@@ -102,62 +107,74 @@ _BEGINNING = re.compile(rb'\s*\{\s*"header"\s*:\s*(\{[^{}]*\})')
 
 async def put(request: web.Request) -> web.StreamResponse:
     """kv/put."""
-    asked = await _asked(request, txn.PutRequest)
-    keys = interval(asked.key, b"")
-    return await _done(request, "/kv/put", asked, [Context.of(request).source(request, keys)])
+    async with _asked(request, txn.PutRequest) as asked:
+        keys = interval(asked.key, b"")
+        return await _done(request, "/kv/put", asked, [Context.of(request).source(request, keys)])
 
 
 async def delete_range(request: web.Request) -> web.StreamResponse:
     """kv/deleterange."""
-    asked = await _asked(request, txn.DeleteRangeRequest)
-    keys = interval(asked.key, asked.range_end)
-    return await _done(request, "/kv/deleterange", asked, [Context.of(request).source(request, keys)])
+    async with _asked(request, txn.DeleteRangeRequest) as asked:
+        keys = interval(asked.key, asked.range_end)
+        return await _done(request, "/kv/deleterange", asked, [Context.of(request).source(request, keys)])
 
 
 async def transaction(request: web.Request) -> web.StreamResponse:
     """kv/txn; one that only reads is answered from the mirror."""
-    asked = decode(txn.TxnRequest, await read_body(request, LIMIT))
-    if not txn.writes(asked):
-        return await kv.txn_reads(request, asked)
-    _must_be_on(request)
-    txn.check(asked, OPS)
-    context = Context.of(request)
-    return await _done(request, "/kv/txn", asked, [context.source(request, k) for k in txn.intervals(asked)])
+    async with received(request, _most(request)) as body:
+        asked = decode(txn.TxnRequest, body)
+        if not txn.writes(asked):
+            return await kv.txn_reads(request, asked)
+        _must_be_on(request)
+        txn.check(asked, OPS, LEVELS)
+        context = Context.of(request)
+        sources = [context.source(request, keys) for keys in txn.intervals(asked)]
+        return await _done(request, "/kv/txn", asked, sources)
 
 
 async def grant(request: web.Request) -> web.StreamResponse:
     """lease/grant."""
-    return await _done(request, "/lease/grant", await _asked(request, GrantRequest))
+    async with _asked(request, GrantRequest) as asked:
+        _must_see_a_range(request)
+        return await _done(request, "/lease/grant", asked)
 
 
 async def keep_alive(request: web.Request) -> web.StreamResponse:
     """lease/keepalive: a stream in etcd, of which one request and its answer are passed on."""
-    return await _done(request, "/lease/keepalive", await _asked(request, LeaseRequest))
+    async with _asked(request, LeaseRequest) as asked:
+        status, told = await _keys_told(request, asked.ID)
+        if status == 200:
+            _of_lease(request, told)
+            return await _done(request, "/lease/keepalive", asked)
+        return _passed_on(status, told)
 
 
 async def revoke(request: web.Request) -> web.StreamResponse:
     """lease/revoke: deletes the keys of the lease."""
-    asked = await _asked(request, LeaseRequest)
-    status, body = await _told(request, TIME_TO_LIVE, TimeToLiveRequest(asked.ID, keys=True))
-    sources = _of_lease(request, body) if status == 200 else ()
-    return await _done(request, "/kv/lease/revoke", asked, sources)
+    async with _asked(request, LeaseRequest) as asked:
+        status, told = await _keys_told(request, asked.ID)
+        if status == 200:
+            return await _done(request, "/kv/lease/revoke", asked, _of_lease(request, told))
+        return _passed_on(status, told)
 
 
 async def time_to_live(request: web.Request) -> web.StreamResponse:
     """lease/timetolive."""
-    asked = await _asked(request, TimeToLiveRequest)
-    status, body = await _told(request, TIME_TO_LIVE, asked)
-    if status == 200:
-        _of_lease(request, body)
-    return _passed_on(status, body)
+    async with _asked(request, TimeToLiveRequest) as asked:
+        status, told = await _keys_told(request, asked.ID)
+        if status == 200:
+            _of_lease(request, told)
+            if not asked.keys:
+                status, told = await _told(request, TIME_TO_LIVE, asked)
+        return _passed_on(status, told)
 
 
 async def leases(request: web.Request) -> web.StreamResponse:
     """lease/leases: those of all keys there are, so they are for those who may read all that is mirrored."""
-    asked = await _asked(request, LeasesRequest)
-    if not Context.of(request).sees_all(request):
-        raise EtcdError(Code.PERMISSION_DENIED, "etcdserver: permission denied")
-    return _passed_on(*await _told(request, "/kv/lease/leases", asked))
+    async with _asked(request, LeasesRequest) as asked:
+        if not Context.of(request).sees_all(request):
+            raise _denied()
+        return _passed_on(*await _told(request, "/kv/lease/leases", asked))
 
 
 async def reads_only(request: web.Request) -> web.StreamResponse:
@@ -166,15 +183,32 @@ async def reads_only(request: web.Request) -> web.StreamResponse:
     raise EtcdError(Code.UNIMPLEMENTED, NEVER)
 
 
-async def _asked(request: web.Request, kind: type[T]) -> T:
-    """What is asked for, unless that is never done here."""
+@asynccontextmanager
+async def _asked(request: web.Request, kind: type[T]) -> AsyncIterator[T]:
+    """What is asked for, unless that is never done here; it counts among all bodies until it is answered."""
     _must_be_on(request)
-    return decode(kind, await read_body(request, LIMIT))
+    async with received(request, _most(request)) as body:
+        yield decode(kind, body)
+
+
+def _most(request: web.Request) -> int:
+    """Bytes of a request: many only from those whose large write may come to something."""
+    context = Context.of(request)
+    return LIMIT if context.write_through and context.visible(request) else SMALL
 
 
 def _must_be_on(request: web.Request) -> None:
     if not Context.of(request).write_through:
         raise EtcdError(Code.UNIMPLEMENTED, READS_ONLY)
+
+
+def _must_see_a_range(request: web.Request) -> None:
+    if not Context.of(request).visible(request):
+        raise _denied()
+
+
+def _denied() -> EtcdError:
+    return EtcdError(Code.PERMISSION_DENIED, "etcdserver: permission denied")
 
 
 async def _done(
@@ -216,13 +250,23 @@ async def _told(request: web.Request, path: str, asked: msgspec.Struct) -> tuple
     return status, body
 
 
-def _of_lease(request: web.Request, body: bytes) -> list[Source]:
-    """The ranges with the keys that etcd says are those of a lease; a refusal if there are others."""
+async def _keys_told(request: web.Request, lease: int) -> tuple[int, bytes]:
+    """What etcd says of a lease and its keys, which is to be looked at before anything is done or told."""
+    return await _told(request, TIME_TO_LIVE, TimeToLiveRequest(lease, keys=True))
+
+
+def _of_lease(request: web.Request, told: bytes) -> list[Source]:
+    """The ranges with the keys that etcd says are those of a lease; a refusal if there are others.
+
+    One without keys is for those who could have been granted it.
+    """
     context = Context.of(request)
     try:
-        keys = _attached.decode(body).keys
+        keys = _attached.decode(told).keys
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EtcdError(Code.UNAVAILABLE, "syncd: etcd did not tell the keys of the lease") from error
+    if not keys:
+        _must_see_a_range(request)
     return [context.source(request, KeyRange(key)) for key in keys]
 
 
@@ -232,9 +276,13 @@ def _passed_on(status: int, body: bytes) -> web.Response:
 
 def message(struct: msgspec.Struct) -> dict[str, object]:
     """A request as JSON has it: what is zero is left out, but for the members of a oneof."""
-    fields = msgspec.structs.fields(struct)
-    given = ((field.name, getattr(struct, field.name), field.default) for field in fields)
+    given = ((name, getattr(struct, name), default) for name, default in _fields(type(struct)))
     return {name: _plain(value) for name, value, default in given if value != default}
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> list[tuple[str, object]]:
+    return [(field.name, field.default) for field in msgspec.structs.fields(kind)]
 
 
 def _plain(value: object) -> object:

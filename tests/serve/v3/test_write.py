@@ -168,7 +168,7 @@ def test_keys_that_may_not_be_read(forbidden: Stand, monkeypatch: pytest.MonkeyP
         assert refusal(post(forbidden.socket, call, body)) == (403, 7), call
     assert not forbidden.upstream.calls
     forbidden.upstream.answer = (200, json.dumps({"ID": "7", "keys": [b64("/a"), b64("/b")]}).encode())
-    for call in ("/lease/revoke", "/kv/lease/revoke", "/lease/timetolive"):
+    for call in ("/lease/revoke", "/kv/lease/revoke", "/lease/timetolive", "/lease/keepalive"):
         assert refusal(post(forbidden.socket, call, {"ID": 7})) == (403, 7), call
     assert {path for path, _ in forbidden.upstream.calls} == {"/kv/lease/timetolive"}
     assert post(forbidden.socket, "/kv/put", {"key": b64("/a")}).status == 200
