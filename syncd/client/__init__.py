@@ -55,33 +55,46 @@ from syncd.client.errors import (
     TooStaleError,
     remedy,
 )
-from syncd.client.lines import Bookmark, Progress, SnapshotEnd, SnapshotHead, WatchMessage
+from syncd.client.lines import (
+    Bookmark,
+    Progress,
+    SnapshotEnd,
+    SnapshotHead,
+    SnapshotMessage,
+    WatchMessage,
+)
 from syncd.client.packed import Block
 from syncd.client.query import Read, ReadOptions
-from syncd.client.reader import DEFAULT_SOCKET
+from syncd.client.reader import DEFAULT_SOCKET, SocketPath
 from syncd.client.status import RangeStatus, Status
 from syncd.client.streams import AsyncSnapshot
-from syncd.client.watching import AsyncWatch, Change, Connected, Interrupted, Told
+from syncd.client.watching import AsyncWatch, Change, Connected, Interrupted, Told, WatchOptions
+from syncd.records import Batch, Event, Record
 
 if TYPE_CHECKING:
     from syncd.client.asynchronous import AsyncClient
+    from syncd.client.mirror.keeper import State
+    from syncd.client.mirror.mirrored import Loads, MirrorOptions
     from syncd.client.mirror.replica import DecodeError
-    from syncd.client.mirror.tasks import AsyncMirror
-    from syncd.client.mirror.threaded import Mirror
+    from syncd.client.mirror.tasks import AsyncChanges, AsyncMirror
+    from syncd.client.mirror.threaded import Changes, Mirror
     from syncd.client.mirror.updates import KeyChange, Update
     from syncd.client.mirror.view import View
 
 __all__ = [
     "DEFAULT_SOCKET",
     "AnswerError",
+    "AsyncChanges",
     "AsyncClient",
     "AsyncMirror",
     "AsyncSnapshot",
     "AsyncWatch",
     "BadRequestError",
+    "Batch",
     "Block",
     "Bookmark",
     "Change",
+    "Changes",
     "Client",
     "ClientError",
     "ClosingError",
@@ -90,12 +103,15 @@ __all__ = [
     "Connected",
     "CutError",
     "DecodeError",
+    "Event",
     "ForbiddenError",
     "Freshness",
     "InternalError",
     "Interrupted",
     "KeyChange",
+    "Loads",
     "Mirror",
+    "MirrorOptions",
     "NotFoundError",
     "NotMirroredError",
     "NotReadyError",
@@ -105,11 +121,15 @@ __all__ = [
     "RangeStatus",
     "Read",
     "ReadOptions",
+    "Record",
     "Remedy",
     "SilenceError",
     "Snapshot",
     "SnapshotEnd",
     "SnapshotHead",
+    "SnapshotMessage",
+    "SocketPath",
+    "State",
     "Status",
     "Told",
     "TooStaleError",
@@ -118,23 +138,31 @@ __all__ = [
     "View",
     "Watch",
     "WatchMessage",
+    "WatchOptions",
     "remedy",
 ]
 
 
 _LATER = {
+    "AsyncChanges": "syncd.client.mirror.tasks",
     "AsyncClient": "syncd.client.asynchronous",
     "AsyncMirror": "syncd.client.mirror.tasks",
+    "Changes": "syncd.client.mirror.threaded",
     "DecodeError": "syncd.client.mirror.replica",
     "KeyChange": "syncd.client.mirror.updates",
+    "Loads": "syncd.client.mirror.mirrored",
     "Mirror": "syncd.client.mirror.threaded",
+    "MirrorOptions": "syncd.client.mirror.mirrored",
+    "State": "syncd.client.mirror.keeper",
     "Update": "syncd.client.mirror.updates",
     "View": "syncd.client.mirror.view",
 }
 """What not everybody needs, and where it is: asyncio alone costs more to import than all of the rest."""
 
 
-def __getattr__(name: str) -> object:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # which would take any name that is imported from here for one that there is
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            return getattr(import_module(_LATER[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

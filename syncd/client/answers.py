@@ -82,9 +82,10 @@ def refusal(head: Head, body: bytes) -> AnswerError:
     try:
         told = _refusals.decode(body).error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # Not in syncd's words: the HTTP layer refused, or this is another server's socket.
+        # Not in syncd's words: the HTTP layer refused (with 400 what is too long), or it is another server.
         said = body[:200].decode("utf-8", "replace").strip()
-        return answer_error("internal", f"HTTP status {head.status}: {said or 'no explanation'}")
+        code = "bad_request" if head.status == 400 else "internal"
+        return answer_error(code, f"HTTP status {head.status}: {said or 'no explanation'}")
     retry = head.headers.get("retry-after", "")
     return answer_error(
         told.code,

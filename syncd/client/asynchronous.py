@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from syncd.client.reader import DEFAULT_TIMEOUT, Reader
+from syncd.client.reader import DEFAULT_TIMEOUT, Reader, SocketPath
 
 
 class AsyncClient(Reader):
@@ -18,7 +18,7 @@ class AsyncClient(Reader):
     sockets that no loop knows of. A snapshot or a watch is for one task at a time.
     """
 
-    def __init__(self, socket_path: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(self, socket_path: SocketPath | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         super().__init__(socket_path, timeout, _Suspending())
 
     async def __aenter__(self) -> Self:

@@ -20,6 +20,11 @@ def delays() -> Iterator[float]:
         longest = min(longest * 2, LONGEST_DELAY)
 
 
+def spread(seconds: float) -> float:
+    """Return once to twice as many, so that not all who were told to wait come back at once."""
+    return seconds * (1 + _chance())
+
+
 def _chance() -> float:
     # The module `random` costs more to import than all of this package's protocol, and a forked child would
     # draw the same numbers as its brothers.

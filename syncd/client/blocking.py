@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+import math
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Generic, Self, TypeVar, Unpack
@@ -11,22 +13,23 @@ from syncd.client import status
 from syncd.client.answers import Freshness, Value
 from syncd.client.http11 import Head
 from syncd.client.lines import Bookmark, SnapshotMessage
-from syncd.client.polling import Polling, StoppablePolling, Stopped
-from syncd.client.query import DEFAULT_HEARTBEAT, ReadOptions, Request
-from syncd.client.reader import DEFAULT_TIMEOUT, Keys, Reader
+from syncd.client.polling import Late, Polling, StoppablePolling, Stopped
+from syncd.client.query import ReadOptions, Request, duration
+from syncd.client.reader import DEFAULT_TIMEOUT, Keys, Reader, SocketPath
 from syncd.client.streams import AsyncSnapshot, AsyncStream
-from syncd.client.watching import CHANGES, AsyncWatch, Change, Told
+from syncd.client.watching import CHANGES, AsyncWatch, Change, Told, WatchOptions
 from syncd.records import Record
 
 MessageT = TypeVar("MessageT")
 ResultT = TypeVar("ResultT")
+KindT = TypeVar("KindT")
 
 
 class Client:
     """Reads from the daemon behind a Unix socket; blocking.
 
     `socket_path` defaults to `$SYNCD_SOCKET`, then /run/syncd/syncd.sock. Every method raises `ClientError`s
-    only (see errors.py), and takes:
+    only (see errors.py), but for arguments that mean nothing (TypeError, ValueError), and takes:
 
     - `timeout`: seconds of silence, not of all that it takes, after which to give up with a SilenceError;
       what the daemon itself is asked to `wait` comes on top. By default the client's own.
@@ -41,7 +44,7 @@ class Client:
     has a connection of its own, and is for one thread at a time.
     """
 
-    def __init__(self, socket_path: str | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(self, socket_path: SocketPath | None = None, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         self._reader = Reader(socket_path, timeout, Polling())
         self.socket_path = self._reader.socket_path
 
@@ -76,26 +79,19 @@ class Client:
         - `as_json`: let each record be a line of JSON, to be had as `line`; otherwise many come at once, in a
           form that is read in a quarter of the time.
         """
-        snapshot = self._reader.snapshot(
+        waiting = Polling()
+        snapshot = Reader(self.socket_path, self._reader.timeout, waiting).snapshot(
             prefix, key=key, keys_only=keys_only, as_json=as_json, timeout=timeout, **read
         )
-        return Snapshot(snapshot)
+        return Snapshot(snapshot, waiting)
 
     def watch(
         self,
         prefix: bytes | str | None = None,
         *,
         key: bytes | str | None = None,
-        after: Bookmark | int | None = None,
-        with_snapshot: bool = False,
-        prev_kv: bool = False,
-        heartbeat: float = DEFAULT_HEARTBEAT,
-        resume: bool = True,
-        patience: float = 0.0,
-        as_json: bool = False,
-        blocks: bool = False,
         timeout: float | None = None,
-        **read: Unpack[ReadOptions],
+        **options: Unpack[WatchOptions],
     ) -> Watch:
         """Watch the changes under a prefix: iterate over them, inside a `with`, which connects.
 
@@ -107,7 +103,7 @@ class Client:
           `after` says where to begin. When the daemon no longer has what comes next, another snapshot
           replaces all that was told before; without this, that is a CompactedError.
         - `prev_kv`: tell also what a key held before.
-        - `heartbeat`: seconds between `Progress` messages; three without any are an interruption.
+        - `heartbeat`: seconds (5) between `Progress` messages; three without any are an interruption.
         - `resume`: False for one connection only, whose end is raised (as ClosingError, CutError, …).
         - `patience`: seconds to go on trying while the first connection fails; `math.inf` for ever. Once it
           began, it is never given up, but for what would fail again: ForbiddenError, NotMirroredError, …
@@ -116,21 +112,8 @@ class Client:
         - `max_age`, `min_revision`, `wait`, `linearizable`: what it must satisfy to begin, not to resume.
         """
         waiting = StoppablePolling()
-        watch = Reader(self.socket_path, self._reader.timeout, waiting).watch(
-            prefix,
-            key=key,
-            after=after,
-            with_snapshot=with_snapshot,
-            prev_kv=prev_kv,
-            heartbeat=heartbeat,
-            resume=resume,
-            patience=patience,
-            as_json=as_json,
-            blocks=blocks,
-            timeout=timeout,
-            **read,
-        )
-        return Watch(watch, waiting)
+        reader = Reader(self.socket_path, self._reader.timeout, waiting)
+        return Watch(reader.watch(prefix, key=key, timeout=timeout, **options), waiting)
 
     def status(self, *, timeout: float | None = None) -> status.Status:
         """Ask how the daemon and its ranges are doing."""
@@ -175,8 +158,9 @@ class Client:
 class Stream(Generic[MessageT]):
     """Messages that come: `with` connects, `receive()` gives one after the other."""
 
-    def __init__(self, stream: AsyncStream[MessageT]) -> None:
+    def __init__(self, stream: AsyncStream[MessageT], waiting: Polling) -> None:
         self._stream = stream
+        self._waiting = waiting
 
     @property
     def freshness(self) -> Freshness:
@@ -190,12 +174,24 @@ class Stream(Generic[MessageT]):
 
     def open(self) -> None:
         """Connect, if that has not been done; what `with` does."""
+        self._waiting.deadline = math.inf
         _run(self._stream.__aenter__())
 
-    def receive(self) -> MessageT | None:
-        """Wait for the next message; None after the last one, or when this was closed."""
+    def receive(self, timeout: float | None = None) -> MessageT | None:
+        """Wait for the next message; None after the last one.
+
+        TimeoutError when there is none within `timeout` seconds: nothing is lost by that, the next call goes
+        on. An attempt to connect that takes longer begins anew then.
+        """
         stream = self._stream
-        return stream.take() if stream.pending else _run(stream.receive())
+        if stream.pending:
+            return stream.take()
+        wait = math.inf if timeout is None else duration("timeout", timeout)
+        self._waiting.deadline = time.monotonic() + wait
+        try:
+            return _run(stream.receive())
+        except Late:
+            raise TimeoutError(f"nothing came within {timeout} s") from None
 
     def messages(self) -> Iterator[MessageT]:
         """Iterate over all messages that are still to come."""
@@ -218,14 +214,15 @@ class Stream(Generic[MessageT]):
 class Snapshot(Stream[SnapshotMessage]):
     """All keys under a prefix at one revision; iterating gives the records.
 
-    An iteration that ends by itself was complete: a transfer that is cut raises CutError.
+    An iteration that ends by itself was complete: a transfer that is cut raises CutError, and so does all
+    that is asked of a snapshot that was closed before its end.
     """
 
-    def __init__(self, stream: AsyncSnapshot) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: AsyncSnapshot, waiting: Polling) -> None:
+        super().__init__(stream, waiting)
 
     def __iter__(self) -> Iterator[Record]:
-        return (message for message in self.messages() if isinstance(message, Record))
+        return Selected(self.receive, (Record,))
 
 
 class Watch(Stream[Told]):
@@ -235,23 +232,27 @@ class Watch(Stream[Told]):
     """
 
     def __init__(self, watch: AsyncWatch, waiting: StoppablePolling) -> None:
-        super().__init__(watch)
+        super().__init__(watch, waiting)
         self._watch = watch
-        self._waiting = waiting
+        self._stoppable = waiting
 
     def __iter__(self) -> Iterator[Change]:
-        return (message for message in self.messages() if isinstance(message, CHANGES))
+        return Selected(self.receive, CHANGES)
 
     @property
     def bookmark(self) -> Bookmark | None:
         """Up to where all changes were told; None before the beginning, and until a snapshot is complete."""
         return self._watch.bookmark
 
-    def receive(self) -> Told | None:
-        """Wait for the next message; None when the watch was closed or stopped."""
+    def receive(self, timeout: float | None = None) -> Told | None:
+        """Wait for the next message; None when the watch was closed or stopped.
+
+        TimeoutError when there is none within `timeout` seconds: nothing is lost by that, the next call goes
+        on. An attempt to connect that takes longer begins anew then.
+        """
         try:
-            if not self._waiting.stopped:
-                return super().receive()
+            if not self._stoppable.stopped:
+                return super().receive(timeout)
         except Stopped:
             pass
         self.close()
@@ -259,13 +260,33 @@ class Watch(Stream[Told]):
 
     def open(self) -> None:
         """Connect, however long patience lasts; the error that the last attempt met."""
-        if not self._waiting.stopped:
+        if not self._stoppable.stopped:
             with suppress(Stopped):  # then there is nothing to iterate over
                 super().open()
 
     def stop(self) -> None:
         """End the watch, from another thread or a signal handler: a wait in it ends, and so do iterations."""
-        self._waiting.stop()
+        self._stoppable.stop()
+
+
+class Selected(Iterator[KindT]):
+    """Iterates over those messages that are of some kinds.
+
+    Not a generator: that would be over as soon as something is raised in it. And the kind is not asked by a
+    call, at which a signal's handler could raise, and the message would be lost.
+    """
+
+    def __init__(self, receive: Callable[[], object], kinds: tuple[type[KindT], ...]) -> None:
+        self._receive = receive
+        self._kinds = kinds
+
+    def __next__(self) -> KindT:
+        while True:
+            message = self._receive()
+            if message is None:
+                raise StopIteration
+            if message.__class__ in self._kinds:
+                return message
 
 
 def _run(operation: Coroutine[object, None, ResultT]) -> ResultT:

@@ -42,7 +42,9 @@ class Connection:
     """Sends requests and reads answers; so many seconds without a byte are a SilenceError.
 
     A connection on which anything went wrong, or a wait was cancelled while it was between two answers, is
-    of no use any more and not `reusable`. It belongs to the process that made it: a forked child that uses
+    of no use any more and not `reusable`. A wait takes nothing from the socket, so whatever ends one (a task
+    that is cancelled, a signal's handler that raises) costs nothing; anywhere else it costs the connection,
+    for nobody can tell what was taken. It belongs to the process that made it: a forked child that uses
     it gets a CutError, for the parent may be reading from it.
     """
 
@@ -79,24 +81,42 @@ class Connection:
         self._silence = silence + request.patience
         await self._send(encode_request(request.target, {**_LOCAL, **request.headers}, request.method))
         while answer.head is None:
-            self._early += await self._receive(answer)
+            await self.arrival()
+            self._early += self._read(answer)
         self._silence = silence
         return answer.head
 
-    async def receive(self) -> bytes:
-        """Return the next bytes of the body, b"" at its end; CutError when the connection ends before."""
-        data, self._early = self._early, b""
+    async def arrival(self) -> None:
+        """Wait until there is something for `arrived`, or there may be."""
+        # First wait, then read: an asyncio reader gives way to others however fast the daemon sends.
+        self._check_usable()
+        if self._early or self._answer is None or self._answer.done:
+            return
+        try:
+            await self._waiting.readable(self._socket, self._silence)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def arrived(self) -> bytes | None:
+        """Return the next bytes of the body without waiting: b"" at its end, None when none have come.
+
+        CutError when the connection ended before.
+        """
         answer = self._answer
-        while answer is not None and not data and not answer.done:
-            data = await self._receive(answer)
-        return data
+        data, self._early = self._early, b""
+        if data or answer is None or answer.done:
+            return data
+        return self._read(answer) or (b"" if answer.done else None)
 
     async def rest(self) -> bytes:
         """Read the body to its end."""
-        pieces = []
-        while data := await self.receive():
-            pieces.append(data)
-        return b"".join(pieces)
+        pieces: list[bytes] = []
+        while True:
+            await self.arrival()
+            data = self.arrived()
+            if data == b"":
+                return b"".join(pieces)
+            pieces.append(data or b"")
 
     def expect_every(self, seconds: float) -> None:
         """From now on, take silence for longer than this for the end."""
@@ -114,40 +134,37 @@ class Connection:
         self._socket.close()
 
     async def _send(self, data: bytes) -> None:
-        self._check_owner()
+        self._check_usable()
         try:
             while data:
                 try:
                     data = data[self._socket.send(data) :]
                 except BlockingIOError:
                     await self._waiting.writable(self._socket, self._silence)
+        except (BrokenPipeError, ConnectionResetError):
+            # The daemon did not want to read all of it: its answer says why; without one, that is a cut.
+            return
         except OSError as error:
             raise self._failed(error) from error
 
-    async def _receive(self, answer: ResponseReader) -> bytes:
-        self._check_owner()
+    def _read(self, answer: ResponseReader) -> bytes:
+        """Take what the socket has, and return the body bytes in it."""
         try:
-            return answer.feed(await self._read())
+            return answer.feed(self._socket.recv(RECEIVE))
+        except BlockingIOError:
+            return b""
         except OSError as error:
             raise self._failed(error) from error
-        except ClientError:
+        except BaseException:
             self.close()
             raise
 
-    async def _read(self) -> bytes:
-        while True:
-            # First wait, then read: a wait that is cancelled has taken nothing away, and an asyncio reader
-            # gives way to others however fast the daemon sends.
-            await self._waiting.readable(self._socket, self._silence)
-            try:
-                return self._socket.recv(RECEIVE)
-            except BlockingIOError:
-                continue
-
-    def _check_owner(self) -> None:
+    def _check_usable(self) -> None:
         if self._pid != os.getpid():
             self.close()
             raise CutError("this process was forked, and the connection is its parent's")
+        if self._socket.fileno() < 0:
+            raise CutError("the connection was closed because something else was raised while it was read")
 
     def _failed(self, error: OSError) -> ClientError:
         self.close()

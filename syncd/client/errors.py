@@ -145,6 +145,11 @@ class Remedy(enum.Enum):
     """It would fail in the same way again."""
 
 
+def asked_to_wait(error: ClientError) -> float:
+    """Return the seconds that the daemon asked to be left in peace, if it did."""
+    return (isinstance(error, AnswerError) and error.retry_after) or 0.0
+
+
 def remedy(error: ClientError) -> Remedy:
     """Decide what a watch that had been connected does about `error`."""
     match error:

@@ -6,11 +6,22 @@ import math
 import os
 import select
 import socket
+import time
 from contextlib import suppress
+
+LONGEST = 2**31 - 1
+"""Milliseconds that poll() can count, some 24 days; whoever wants to wait longer waits for ever."""
+
+
+class Late(Exception):
+    """A wait ended because its `deadline` came."""
 
 
 class Polling:
     """Waits as a thread does."""
+
+    deadline = math.inf
+    """When all waits end with `Late`, by time.monotonic()."""
 
     async def readable(self, sock: socket.socket, seconds: float) -> None:
         """Wait until there is something to read, or an end."""
@@ -29,8 +40,12 @@ class Polling:
         poll = select.poll()
         if events:
             poll.register(descriptor, events)
-        if not poll.poll(_milliseconds(seconds)):
-            raise TimeoutError
+        left = self.deadline - time.monotonic()
+        if not self._ready(poll, min(seconds, left)):
+            raise Late if left <= seconds else TimeoutError
+
+    def _ready(self, poll: select.poll, seconds: float) -> bool:
+        return bool(poll.poll(_milliseconds(seconds)))
 
 
 class Stopped(Exception):
@@ -52,27 +67,23 @@ class StoppablePolling(Polling):
 
     def stop(self) -> None:
         """End the wait that there is, and all that follow; in a forked child, those of the child."""
-        # First the flag: _poll() looks at it last, so that one of the two sees what the other does.
+        # First the flag: _ready() looks at it last, so that one of the two sees what the other does.
         self.stopped = True
         if self._pid == os.getpid():
             os.eventfd_write(self._wake, 1)
 
-    def _poll(self, seconds: float, descriptor: int = -1, events: int = 0) -> None:
+    def _ready(self, poll: select.poll, seconds: float) -> bool:
         if self._pid != os.getpid():
             self._close()
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._pid = os.getpid()
         if self.stopped:
             raise Stopped
-        poll = select.poll()
         poll.register(self._wake, select.POLLIN)
-        if events:
-            poll.register(descriptor, events)
-        ready = poll.poll(_milliseconds(seconds))
+        ready = super()._ready(poll, seconds)
         if self.stopped:
             raise Stopped
-        if not ready:
-            raise TimeoutError
+        return ready
 
     def _close(self) -> None:
         if self._wake >= 0:
@@ -82,4 +93,5 @@ class StoppablePolling(Polling):
 
 
 def _milliseconds(seconds: float) -> float | None:
-    return None if seconds == math.inf else seconds * 1000
+    milliseconds = max(seconds * 1000, 0.0)
+    return None if milliseconds > LONGEST else milliseconds

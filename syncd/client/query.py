@@ -13,6 +13,22 @@ from syncd.client.packed import PACKED
 DEFAULT_HEARTBEAT = 5.0
 """Seconds between progress lines of an idle watch, as the contract has it."""
 
+LONGEST_HEARTBEAT = 3600.0
+"""Seconds between them at most; who wants to hear less often gets that."""
+
+LONGEST_AGE = 1e12
+"""Seconds; whoever takes answers as old as this takes any. The daemon could not read much higher numbers."""
+
+LONGEST_WAIT = 600.0
+"""Seconds that the daemon lets one request wait; who wants it to wait longer gets that."""
+
+
+def duration(name: str, seconds: float) -> float:
+    """Return `seconds`; ValueError when nobody can wait for so long. `math.inf` is for ever."""
+    if not seconds >= 0:  # as is NaN
+        raise ValueError(f"{name}={seconds!r}: expected seconds, from 0 to math.inf")
+    return seconds
+
 
 class Read(msgspec.Struct, frozen=True):
     """What an answer must satisfy; the default takes whatever is served now."""
@@ -25,6 +41,10 @@ class Read(msgspec.Struct, frozen=True):
     """Seconds to wait for that at most."""
     linearizable: bool = False
     """Let syncd ask etcd for its revision first, and wait for that one."""
+
+    def __post_init__(self) -> None:
+        duration("max_age", self.max_age or 0.0)
+        duration("wait", self.wait or 0.0)
 
 
 ANY = Read()
@@ -96,7 +116,8 @@ def watch(
     as_json: bool = False,
 ) -> Request:
     """Ask for all changes of keys: those after a bookmark, or from now on; for a snapshot as above."""
-    parameters = {keys.kind: keys.start, "heartbeat_ms": _milliseconds(heartbeat), **_reading(read)}
+    every = _milliseconds(heartbeat, LONGEST_HEARTBEAT)
+    parameters = {keys.kind: keys.start, "heartbeat_ms": every, **_reading(read)}
     if after is not None:
         parameters["from"] = b"%d" % after.revision
         if after.epoch:
@@ -116,27 +137,27 @@ def status() -> Request:
 
 def accept(name: str) -> Request:
     """Let through what the guard of the range called `name` holds back."""
-    return Request(f"/v1/accept?range={quote(name, safe='/')}", method="POST")
+    return Request(f"/v1/accept?range={quote(encoded(name), safe='/')}", method="POST")
 
 
 def _request(path: str, parameters: dict[str, bytes], headers: dict[str, str], read: Read) -> Request:
     # Every byte but the unreserved ones is percent-encoded, so that a key of any bytes arrives as it is.
     query = "&".join(f"{name}={quote(content, safe='/')}" for name, content in parameters.items())
-    return Request(f"{path}?{query}", headers, patience=read.wait or 0.0)
+    return Request(f"{path}?{query}", headers, patience=min(read.wait or 0.0, LONGEST_WAIT))
 
 
 def _reading(read: Read) -> dict[str, bytes]:
     parameters: dict[str, bytes] = {}
-    if read.max_age is not None:
-        parameters["max_age_ms"] = _milliseconds(read.max_age)
+    if read.max_age is not None and read.max_age < LONGEST_AGE:
+        parameters["max_age_ms"] = _milliseconds(read.max_age, LONGEST_AGE)
     if read.min_revision is not None:
         parameters["min_revision"] = b"%d" % read.min_revision
     if read.wait is not None:
-        parameters["wait_ms"] = _milliseconds(read.wait)
+        parameters["wait_ms"] = _milliseconds(read.wait, LONGEST_WAIT)
     if read.linearizable:
         parameters["linearizable"] = b"true"
     return parameters
 
 
-def _milliseconds(seconds: float) -> bytes:
-    return b"%d" % round(seconds * 1000)
+def _milliseconds(seconds: float, most: float) -> bytes:
+    return b"%d" % round(min(seconds, most) * 1000)

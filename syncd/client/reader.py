@@ -15,24 +15,21 @@ from typing import Unpack
 
 from syncd.client import answers, query, status
 from syncd.client.answers import Freshness, Value
-from syncd.client.backoff import delays
+from syncd.client.backoff import delays, spread
 from syncd.client.connection import Connection, Waiting
-from syncd.client.errors import ClientError, CutError, NotFoundError, Remedy, remedy
+from syncd.client.errors import ClientError, CutError, NotFoundError, Remedy, asked_to_wait, remedy
 from syncd.client.http11 import Head
-from syncd.client.lines import Bookmark, SnapshotLines
+from syncd.client.lines import SnapshotLines
 from syncd.client.packed import Splitter
-from syncd.client.query import DEFAULT_HEARTBEAT, Read, ReadOptions, Request, Selection
+from syncd.client.query import LONGEST_WAIT, Read, ReadOptions, Request, Selection, duration
 from syncd.client.streams import AsyncSnapshot, Way
-from syncd.client.watching import AsyncWatch, WatchOptions
+from syncd.client.watching import AsyncWatch, WatchOptions, Wish
 from syncd.records import Record
 
 DEFAULT_SOCKET = "/run/syncd/syncd.sock"
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds: a linearizable read may take as long as etcd's own time-out of some ten seconds."""
-
-LONGEST_WAIT = 600.0
-"""Seconds that the daemon lets one request wait; a longer wait takes several."""
 
 IDLE = 8
 """Connections that are kept for the next requests; more are open only while as many are under way."""
@@ -41,6 +38,7 @@ GRACE = 2.0
 """Seconds that the answer may take when the daemon has waited as long as it was asked to."""
 
 Keys = builtins.list[bytes]
+SocketPath = str | os.PathLike[str]
 
 
 class Reader:
@@ -50,9 +48,9 @@ class Reader:
     that restarts, is noticed only when it is used: then the request gets one more try on a new one.
     """
 
-    def __init__(self, socket_path: str | None, timeout: float, waiting: Waiting) -> None:
-        self.socket_path = socket_path or os.environ.get("SYNCD_SOCKET") or DEFAULT_SOCKET
-        self.timeout = timeout
+    def __init__(self, socket_path: SocketPath | None, timeout: float, waiting: Waiting) -> None:
+        self.socket_path = os.fspath(socket_path or os.environ.get("SYNCD_SOCKET") or DEFAULT_SOCKET)
+        self.timeout = duration("timeout", timeout)
         self._waiting = waiting
         self._idle: builtins.list[Connection] = []
 
@@ -95,30 +93,11 @@ class Reader:
         prefix: bytes | str | None = None,
         *,
         key: bytes | str | None = None,
-        after: Bookmark | int | None = None,
-        with_snapshot: bool = False,
-        prev_kv: bool = False,
-        heartbeat: float = DEFAULT_HEARTBEAT,
-        resume: bool = True,
-        patience: float = 0.0,
-        as_json: bool = False,
-        blocks: bool = False,
         timeout: float | None = None,
-        **read: Unpack[ReadOptions],
+        **options: Unpack[WatchOptions],
     ) -> AsyncWatch:
         """Watch the changes under a prefix; see `Client.watch`."""
-        options = WatchOptions(
-            after=Bookmark(after) if isinstance(after, int) else after,
-            with_snapshot=with_snapshot,
-            prev_kv=prev_kv,
-            heartbeat=heartbeat,
-            resume=resume,
-            patience=patience,
-            as_json=as_json,
-            blocks=blocks,
-            read=Read(**read),
-        )
-        return AsyncWatch(self._way(timeout), query.selection(prefix, key), options)
+        return AsyncWatch(self._way(timeout), query.selection(prefix, key), Wish(**options))
 
     async def status(self, *, timeout: float | None = None) -> status.Status:
         """Ask how the daemon and its ranges are doing."""
@@ -138,16 +117,17 @@ class Reader:
         or the last error, when the daemon could not even be asked.
         """
         keys = query.selection(prefix, key)
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else duration("timeout", timeout)
         end = time.monotonic() + seconds
         for delay in delays():
             left = min(max(end - time.monotonic(), 0.0), LONGEST_WAIT)
             try:
                 return await self._reached(min_revision, keys, left)
             except ClientError as error:
-                if remedy(error) is not Remedy.RESUME or time.monotonic() + delay >= end:
+                pause = max(delay, spread(asked_to_wait(error)))
+                if remedy(error) is not Remedy.RESUME or time.monotonic() + pause >= end:
                     raise
-            await self._waiting.sleep(delay)
+            await self._waiting.sleep(pause)
         raise AssertionError("there is always another delay")
 
     async def accept(self, name: str, *, timeout: float | None = None) -> bool:
@@ -204,7 +184,8 @@ class Reader:
             return None
 
     def _way(self, timeout: float | None) -> Way:
-        return Way(self.socket_path, self.timeout if timeout is None else timeout, self._waiting)
+        silence = self.timeout if timeout is None else duration("timeout", timeout)
+        return Way(self.socket_path, silence, self._waiting)
 
 
 def _keys(body: bytes) -> Keys:

@@ -13,7 +13,7 @@ import msgspec
 from syncd.client import answers
 from syncd.client.answers import Freshness
 from syncd.client.connection import Connection, Waiting
-from syncd.client.errors import ClientError
+from syncd.client.errors import ClientError, CutError
 from syncd.client.lines import LineReader, SnapshotLines, SnapshotMessage
 from syncd.client.packed import Block, Splitter
 from syncd.client.query import Request
@@ -64,7 +64,10 @@ class Lines(Generic[MessageT]):
         self._splitter = Splitter()
 
     def take(self) -> MessageT:
-        """Return the next message of those that are pending; AnswerError when it is the daemon's farewell."""
+        """Return the next message of those that are pending; AnswerError when it is the daemon's farewell.
+
+        Whatever is raised in here or afterwards, before the message reached the reader: `close` it.
+        """
         item = self.pending.popleft()
         if isinstance(item, Record):
             return cast("MessageT", item)
@@ -81,16 +84,24 @@ class Lines(Generic[MessageT]):
     async def fill(self) -> bool:
         """Wait for more lines; False when the answer was complete without, ClientError when it was not."""
         while not self.pending:
-            data = await self._connection.receive()
-            self.pending.extend(self._splitter.feed(data) if data else self._splitter.finish())
+            await self._connection.arrival()
+            try:
+                data = self._connection.arrived()
+                if data is None:
+                    continue
+                self.pending.extend(self._splitter.feed(data) if data else self._splitter.finish())
+            except BaseException:
+                self._connection.close()  # what was taken from it may be lost; what is pending is not
+                raise
             if not data and not self.pending:
                 self._reader.finish()
                 return False
         return True
 
     def close(self) -> None:
-        """Leave; the daemon notices."""
+        """Leave, also what nobody has taken yet; the daemon notices."""
         self._connection.close()
+        self.pending.clear()
 
 
 class AsyncStream(ABC, Generic[MessageT]):
@@ -98,6 +109,10 @@ class AsyncStream(ABC, Generic[MessageT]):
 
     A `receive()` that is cancelled has taken nothing: the next one goes on. It is for one task at a time, and
     whoever wants to end it from another one cancels that task.
+
+    No message gets lost unnoticed when something else is raised in the middle, as by a signal's handler: at
+    worst the connection is given up, and what follows from that is told. The last instant is the reader's
+    own, between the return of `receive()` and whatever keeps its result: there, the message counts as told.
     """
 
     line = b""
@@ -183,7 +198,8 @@ class Selected(AsyncIterator[KindT]):
 class AsyncSnapshot(AsyncStream[SnapshotMessage]):
     """All keys under a prefix at one revision; iterating gives the records.
 
-    An iteration that ends by itself was complete: a transfer that is cut raises CutError.
+    An iteration that ends by itself was complete: a transfer that is cut raises CutError, and so does all
+    that is asked of a snapshot that was closed before its end.
     """
 
     def __init__(self, way: Way, request: Request) -> None:
@@ -191,6 +207,8 @@ class AsyncSnapshot(AsyncStream[SnapshotMessage]):
         self._request = request
         self._lines: Lines[SnapshotMessage] | None = None
         self._closed = False
+        self._complete = False
+        """All of it was taken."""
 
     @property
     def pending(self) -> bool:
@@ -199,23 +217,28 @@ class AsyncSnapshot(AsyncStream[SnapshotMessage]):
 
     def take(self) -> SnapshotMessage:
         """Return a message that is there."""
+        if self._closed:
+            raise _closed()
+        lines = self._begun()
         try:
-            message = self._begun().take()
-        except ClientError:
+            message = lines.take()
+            self.line = lines.line
+        except BaseException:
             self.close()
             raise
-        self.line = self._begun().line
         return message
 
     async def open(self) -> None:
         """Ask, and read what the answer begins with; a refusal is an AnswerError."""
+        if self._closed:
+            raise _closed()
         if self._lines is None:
             connection, self._freshness = await self._way.begin(self._request)
             self._lines = Lines(connection, SnapshotLines())
 
     async def receive(self) -> SnapshotMessage | None:
         """Wait for the next message; None after the last one, CutError when that is not the end."""
-        if self._closed:
+        if self._complete:
             return None
         await self.open()
         try:
@@ -224,6 +247,7 @@ class AsyncSnapshot(AsyncStream[SnapshotMessage]):
         except ClientError:
             self.close()
             raise
+        self._complete = True
         self.close()
         return None
 
@@ -240,3 +264,7 @@ class AsyncSnapshot(AsyncStream[SnapshotMessage]):
         if self._lines is None:
             raise RuntimeError("nothing has begun yet: use this inside a `with`")
         return self._lines
+
+
+def _closed() -> CutError:
+    return CutError("the snapshot was closed, and what was read so far may not be all: ask for another one")

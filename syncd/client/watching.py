@@ -18,8 +18,8 @@ import msgspec
 
 from syncd.client import query
 from syncd.client.answers import Freshness
-from syncd.client.backoff import delays
-from syncd.client.errors import ClientError, Remedy, remedy
+from syncd.client.backoff import delays, spread
+from syncd.client.errors import ClientError, Remedy, asked_to_wait, remedy
 from syncd.client.lines import (
     Bookmark,
     SnapshotEnd,
@@ -27,7 +27,15 @@ from syncd.client.lines import (
     WatchLines,
     WatchMessage,
 )
-from syncd.client.query import ANY, DEFAULT_HEARTBEAT, Read, Selection
+from syncd.client.query import (
+    ANY,
+    DEFAULT_HEARTBEAT,
+    LONGEST_HEARTBEAT,
+    Read,
+    ReadOptions,
+    Selection,
+    duration,
+)
 from syncd.client.streams import AsyncStream, Lines, Selected, Way
 from syncd.records import Batch, Record
 
@@ -61,10 +69,23 @@ Told = WatchMessage | Connected | Interrupted
 CHANGES = (Batch, SnapshotHead, Record, SnapshotEnd)
 
 
-class WatchOptions(msgspec.Struct, frozen=True):
-    """What a watch shall do, apart from which keys it is for; see `Client.watch`."""
+class WatchOptions(ReadOptions, total=False):
+    """What a watch shall do, as keyword arguments; `Client.watch` tells what they mean."""
 
-    after: Bookmark | None = None
+    after: Bookmark | int | None
+    with_snapshot: bool
+    prev_kv: bool
+    heartbeat: float
+    resume: bool
+    patience: float
+    as_json: bool
+    blocks: bool
+
+
+class Wish(Read, frozen=True):
+    """The same, with what holds by default; what is read of it as a `Read` is for the beginning alone."""
+
+    after: Bookmark | int | None = None
     with_snapshot: bool = False
     prev_kv: bool = False
     heartbeat: float = DEFAULT_HEARTBEAT
@@ -72,7 +93,11 @@ class WatchOptions(msgspec.Struct, frozen=True):
     patience: float = 0.0
     as_json: bool = False
     blocks: bool = False
-    read: Read = ANY
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        duration("heartbeat", self.heartbeat)
+        duration("patience", self.patience)
 
 
 class AsyncWatch(AsyncStream[Told]):
@@ -81,13 +106,13 @@ class AsyncWatch(AsyncStream[Told]):
     `messages()` and `receive()` give everything: also `Progress`, `Connected` and `Interrupted`.
     """
 
-    def __init__(self, way: Way, keys: Selection, options: WatchOptions) -> None:
+    def __init__(self, way: Way, keys: Selection, wish: Wish) -> None:
         self._way = way
         self._keys = keys
-        self._options = options
-        self._read = options.read
-        self._after = options.after
-        """Where the next connection begins; None: with a snapshot, or now."""
+        self._wish = wish
+        self._read: Read = wish
+        self._after = Bookmark(wish.after) if isinstance(wish.after, int) else wish.after
+        """Up to where all was told, and where the next connection begins; None: with a snapshot, or now."""
         self._reader = WatchLines(None)
         self._lines: Lines[WatchMessage] | None = None
         self._connected: Connected | None = None
@@ -97,13 +122,15 @@ class AsyncWatch(AsyncStream[Told]):
         """Nothing was heard from the daemon since it was."""
         self._failures = 0
         self._delays = delays()
-        self._give_up_at = time.monotonic() + options.patience
+        self._try_at = 0.0
+        """When the next attempt is due: waiting for that can be interrupted, and taken up again."""
+        self._give_up_at = time.monotonic() + wish.patience
         self._closed = False
 
     @property
     def bookmark(self) -> Bookmark | None:
         """Up to where all changes were told; None before the beginning, and until a snapshot is complete."""
-        return self._reader.bookmark if self._lines is not None else self._after
+        return self._after
 
     @property
     def pending(self) -> bool:
@@ -117,12 +144,17 @@ class AsyncWatch(AsyncStream[Told]):
             raise RuntimeError("there is no connection, and no message")
         try:
             message = lines.take()
+            self.line = lines.line
+            if self._interrupted:  # it works again: the next interruption is another one
+                self._interrupted = False
+                self._delays = delays()
         except ClientError as error:
             return self._interrupt(error)
-        self.line = lines.line
-        if self._interrupted:  # it works again: the next interruption is another one
-            self._interrupted = False
-            self._delays = delays()
+        except BaseException:
+            lines.close()  # so the next connection begins before this message
+            raise
+        # Nothing is called between these two, and so no signal's handler either: it is told, or it is not.
+        self._after = self._reader.bookmark
         return message
 
     async def open(self) -> None:
@@ -157,58 +189,60 @@ class AsyncWatch(AsyncStream[Told]):
     async def _connect(self) -> Connected | Interrupted:
         """Make one attempt, after a while if something went wrong before."""
         self.line = b""
-        if self._interrupted:
-            await self._way.waiting.sleep(next(self._delays))
+        if (left := self._try_at - time.monotonic()) > 0:
+            await self._way.waiting.sleep(left)
         try:
             return await self._begin()
         except ClientError as error:
             return self._interrupt(error)
 
     async def _begin(self) -> Connected:
-        options, after = self._options, self._after
-        with_snapshot = options.with_snapshot and after is None
+        wish, after = self._wish, self._after
+        with_snapshot = wish.with_snapshot and after is None
         request = query.watch(
             self._keys,
             self._read,
             after=after,
             with_snapshot=with_snapshot,
-            prev_kv=options.prev_kv,
-            heartbeat=options.heartbeat,
-            as_json=options.as_json,
+            prev_kv=wish.prev_kv,
+            heartbeat=wish.heartbeat,
+            as_json=wish.as_json,
         )
         connection, fresh = await self._way.begin(request)
-        connection.expect_every(options.heartbeat * MISSED_HEARTBEATS)
+        connection.expect_every(min(wish.heartbeat, LONGEST_HEARTBEAT) * MISSED_HEARTBEATS)
         if after is None:
             begin = None if with_snapshot else Bookmark(fresh.revision, fresh.epoch)
         else:
             begin = Bookmark(after.revision, after.epoch or fresh.epoch)
+        connected = Connected(fresh, begin)
         self._reader = WatchLines(begin)
-        self._lines = Lines(connection, self._reader, blocks=options.blocks)
         self._freshness = fresh
+        self._after = begin
         self._begun = True
         self._failures = 0
-        return Connected(fresh, begin)
+        self._lines = Lines(connection, self._reader, blocks=wish.blocks)
+        return connected
 
     def _interrupt(self, error: ClientError) -> Interrupted:
         """Decide what to do about `error`: raise it, or tell it and go on."""
         self._failures = 0 if self._lines is not None else self._failures + 1
         self._leave()
-        match Remedy.GIVE_UP if self._begun and not self._options.resume else remedy(error):
+        match Remedy.GIVE_UP if self._begun and not self._wish.resume else remedy(error):
             case Remedy.RESUME if self._begun or time.monotonic() < self._give_up_at:
                 pass
-            case Remedy.START_OVER if self._options.with_snapshot:
+            case Remedy.START_OVER if self._wish.with_snapshot:
                 self._after = None
             case _:
                 self.close()
                 raise error
         self.line = b""
         self._interrupted = True
+        self._try_at = time.monotonic() + max(next(self._delays), spread(asked_to_wait(error)))
         return Interrupted(error, self._failures)
 
     def _leave(self) -> None:
-        """Leave the connection, if there is one, and remember where it came to."""
+        """Leave the connection, if there is one."""
         if self._lines is not None:
-            self._after = self._reader.bookmark
             self._lines.close()
             self._lines = None
         if self._after is not None and self._begun:
