@@ -11,7 +11,6 @@ from syncd.serve.context import Context
 from syncd.serve.linearizable import Wait
 from syncd.serve.patience import IDLE, Patient
 from syncd.serve.quick import Quick, Read, is_whole
-from syncd.serve.tally import Tally
 
 
 class Connection(Patient):
@@ -24,8 +23,8 @@ class Connection(Patient):
 
     __slots__ = ("_behind", "_context", "_quick", "_rights", "_wait", "_whole")
 
-    def __init__(self, server: web.Server, tally: Tally, context: Context, quick: Quick) -> None:
-        super().__init__(server, tally)
+    def __init__(self, server: web.Server, context: Context, quick: Quick) -> None:
+        super().__init__(server, context.tally, context.slow)
         self._context = context
         self._quick = quick
         self._rights: Rights | None = None
@@ -71,8 +70,8 @@ class Connection(Patient):
         behind, self._behind = self._behind, b""
         if (transport := self.transport) is None or transport.is_closing():
             return
-        if reached:
-            transport.write(self._quick.read(read))
+        if reached and (answer := self._quick.read(read)):
+            transport.write(answer)
         else:
             super().data_received(data)
         if behind:

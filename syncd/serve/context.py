@@ -16,7 +16,7 @@ from syncd.serve.budget import Budget
 from syncd.serve.encode import BatchLines, BlockLines
 from syncd.serve.errors import ApiError
 from syncd.serve.peer import peer_of, user_of
-from syncd.serve.places import WATCHES, Places
+from syncd.serve.places import SLOW, WATCHES, Places
 from syncd.serve.source import Source, Sources
 from syncd.serve.tally import Tally
 from syncd.serve.v3.ordering import Sorting
@@ -57,6 +57,8 @@ class Context:
     tally: Tally = field(init=False)
     """Of what the log is told."""
     watches: Places = field(init=False)
+    slow: Places = field(init=False)
+    """For connections whose reader does not take just now what is written."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the daemon stops: streams end themselves properly."""
     _rights: WeakKeyDictionary[asyncio.BaseTransport, Rights] = field(default_factory=WeakKeyDictionary)
@@ -65,6 +67,7 @@ class Context:
     def __post_init__(self) -> None:
         self.tally = Tally(self.clock)
         self.watches = Places(WATCHES, self.tally, "watches refused")
+        self.slow = Places(SLOW, self.tally, "slow readers cut")
 
     @property
     def readers(self) -> int:

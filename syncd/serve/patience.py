@@ -6,6 +6,9 @@ import asyncio
 
 from aiohttp import web
 
+from syncd.serve.budget import User
+from syncd.serve.peer import user_of
+from syncd.serve.places import Places
 from syncd.serve.stream import STALLED
 from syncd.serve.tally import Tally
 
@@ -28,9 +31,9 @@ LINGER = 0.2
 class Patient(web.RequestHandler):
     """aiohttp's, with an end to its patience."""
 
-    __slots__ = ("_head", "_stalled", "_tally")
+    __slots__ = ("_head", "_held_by", "_slow", "_stalled", "_tally")
 
-    def __init__(self, server: web.Server, tally: Tally) -> None:
+    def __init__(self, server: web.Server, tally: Tally, slow: Places) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -42,6 +45,9 @@ class Patient(web.RequestHandler):
             auto_decompress=False,  # etcd takes no compressed bodies, and a small one can be made large
         )
         self._tally = tally
+        self._slow = slow
+        self._held_by: tuple[User] | None = None
+        """Who has taken a place among the slow ones for this connection."""
         self._head = 0
         """Bytes of a request's head that have come so far."""
         self._stalled: asyncio.TimerHandle | None = None
@@ -58,7 +64,14 @@ class Patient(web.RequestHandler):
         """The reader does not take what is written."""
         super().pause_writing()
         # The transport as it is now: aiohttp forgets it when it closes it, which is to wait for the reader.
-        what = self.transport, "readers cut", f"hardly anything was taken for {STALLED:g} s"
+        transport = self.transport
+        if transport:
+            user = user_of(transport.get_extra_info("socket"))
+            if not self._slow.take(user):
+                transport.abort()
+                return
+            self._held_by = (user,)
+        what = transport, "readers cut", f"hardly anything was taken for {STALLED:g} s"
         self._stalled = self._loop.call_later(STALLED, self._cut, *what)
 
     def resume_writing(self) -> None:
@@ -72,6 +85,9 @@ class Patient(web.RequestHandler):
         super().connection_lost(exc)
 
     def _forgive(self) -> None:
+        if self._held_by:
+            self._slow.give_back(*self._held_by)
+            self._held_by = None
         if self._stalled:
             self._stalled.cancel()
             self._stalled = None

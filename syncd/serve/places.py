@@ -21,6 +21,9 @@ RESERVED = 256
 WATCHES = 8192
 """Open watches in all. One of the local API holds a connection, a task and some 30 KB."""
 
+SLOW = 4096
+"""Connections whose reader does not take what is written: some 300 KB of each wait, or a large value."""
+
 
 class Places(Budget):
     """Places for `limit` of something; `event` is what the log is told of who finds none."""

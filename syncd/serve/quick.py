@@ -21,6 +21,7 @@ from syncd.serve.errors import ApiError
 from syncd.serve.freshness import headers
 from syncd.serve.reads import etag, record_headers
 from syncd.serve.source import Source, Sources
+from syncd.serve.stream import CHUNK
 from syncd.serve.tcp import is_ours
 from syncd.serve.v3.messages import header, key_value
 from syncd.serve.v3.upstream import Upstream
@@ -95,16 +96,18 @@ class Quick:
         key = unquote_to_bytes(name)
         source = self._source(key, rights)
         record = source and source.store.get(key)
-        if not source or not record:
+        if not source or not record or len(record.value) > CHUNK:
             return None
         fields = headers(source)
         fields["ETag"] = etag(source, record.mod_revision)
         return _response(fields | record_headers(record), b"application/octet-stream", record.value)
 
-    def read(self, read: Read) -> bytes:
-        """kv/range of one key, from memory."""
+    def read(self, read: Read) -> bytes | None:
+        """kv/range of one key, from memory; None if it is a large one."""
         source, key = read
         record = source.store.get(key)
+        if record and len(record.value) > CHUNK:
+            return None
         answer: dict[str, object] = {"header": header(source, self._upstream.member())}
         if record:
             answer |= {"kvs": [key_value(record)], "count": "1"}

@@ -15,12 +15,12 @@ from syncd.serve.errors import ApiError
 from syncd.serve.freshness import age_ms, headers, require
 from syncd.serve.params import KEY, KEYS, READ, Params
 from syncd.serve.source import Source
-from syncd.serve.stream import NDJSON, PACKED, Lines
+from syncd.serve.stream import NDJSON, PACKED, Lines, whole
 from syncd.status import State
 from syncd.store import Block, View
 
 
-async def value(request: web.Request) -> web.Response:
+async def value(request: web.Request) -> web.StreamResponse:
     """One key: its value's bytes, or with `Accept: application/json` the whole record."""
     params = Params(request.rel_url.raw_query_string, (*READ, *KEY))
     key = params.key()
@@ -36,8 +36,8 @@ async def value(request: web.Request) -> web.Response:
         return web.Response(status=304, headers=fields)
     fields |= record_headers(record)
     if "application/json" in request.headers.get("Accept", ""):
-        return web.Response(body=record_json(record), content_type="application/json", headers=fields)
-    return web.Response(body=record.value, content_type="application/octet-stream", headers=fields)
+        return await whole(request, fields, "application/json", record_json(record))
+    return await whole(request, fields, "application/octet-stream", record.value)
 
 
 def record_headers(record: Record) -> dict[str, str]:

@@ -108,7 +108,7 @@ class Server:
 
     async def _listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> Entrance:
         server = cast("web.Server", self._runner.server)
-        connection = partial(Connection, server, self._context.tally, self._context, self._quick)
+        connection = partial(Connection, server, self._context, self._quick)
         entrance = Entrance(listener, connection, self._places, tls)
         return await self._entrances.enter_async_context(entrance)
 

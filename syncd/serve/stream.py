@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from aiohttp import web
 
@@ -12,10 +13,11 @@ PACKED = "application/vnd.syncd.blocks"
 """Lines as in NDJSON, but records come as packed blocks (`encode.packed`), for those who accept that."""
 
 STALLED = 60.0
-"""Seconds in which a reader must take one write, which is CHUNK or one large value, or it is closed."""
+"""Seconds in which a reader must take one write, which is CHUNK at most, or it is closed."""
 
 CHUNK = 128 << 10
-"""Bytes to gather before writing: fewer system calls, and still little held per reader."""
+"""Bytes to gather before writing, and to write at a time: fewer system calls, and still little held for one
+who does not read."""
 
 
 class Stalled(ConnectionError):
@@ -48,6 +50,8 @@ class Lines:
 
     async def add(self, piece: bytes) -> None:
         """A piece of the output as it is: whole lines, or a part of one."""
+        if len(piece) > CHUNK:
+            await self.flush()  # so that nothing is copied to be joined with it
         self._gathered.append(piece)
         self._size += len(piece)
         if self._size >= CHUNK:
@@ -81,15 +85,16 @@ class Lines:
         """Write what was gathered; waits while the reader's buffer is full."""
         if not self._gathered:
             return
-        data = b"".join(self._gathered)
+        data = self._gathered[0] if len(self._gathered) == 1 else b"".join(self._gathered)
         self._gathered.clear()
         self._size = 0
-        try:
-            async with asyncio.timeout(STALLED):
-                await self._response.write(data)
-        except TimeoutError as error:
-            self.abort()
-            raise Stalled from error
+        for piece in cut(data):
+            try:
+                async with asyncio.timeout(STALLED):
+                    await self._response.write(piece)
+            except TimeoutError as error:
+                self.abort()
+                raise Stalled from error
 
     def abort(self) -> None:
         """Cut the connection: closing it properly would wait for the reader."""
@@ -101,6 +106,26 @@ class Lines:
         await self.flush()
         await self._response.write_eof()
         return self._response
+
+
+def cut(data: bytes) -> Iterator[memoryview]:
+    """`data` as it is to be written: what is written stays in memory until it is taken."""
+    view = memoryview(data)
+    for begin in range(0, len(data), CHUNK):
+        yield view[begin : begin + CHUNK]
+
+
+async def whole(request: web.Request, headers: dict[str, str], kind: str, body: bytes) -> web.StreamResponse:
+    """An answer that is all there, of the Content-Type `kind`; large ones are written as they are taken."""
+    if len(body) <= CHUNK or request.method == "HEAD":
+        return web.Response(body=body, content_type=kind, headers=headers)
+    response = web.StreamResponse(headers={**headers, "Content-Type": kind})
+    response.content_length = len(body)
+    await response.prepare(request)
+    for piece in cut(body):
+        await response.write(piece)
+    await response.write_eof()
+    return response
 
 
 _LINES = web.RequestKey("lines", Lines)

@@ -20,6 +20,7 @@ from syncd.keyrange import KeyRange
 from syncd.serve import linearizable
 from syncd.serve.access import EVERYTHING, Rights
 from syncd.serve.quick import MOST, Quick, Read, is_whole
+from syncd.serve.stream import CHUNK
 from syncd.serve.v3 import kv
 from tests.serve.local import Answer, connected, read_head, wait_until
 from tests.serve.stand import Stand, Unanswered
@@ -106,6 +107,28 @@ def test_both_give_the_same_answer(stand: Stand, key: bytes, value: bytes) -> No
             plain, odd = ask(request(key)), ask(request(key, UNKNOWN))
             assert (quick(plain), quick(odd)) == (True, False)
             assert told(plain) == told(odd)
+
+
+@pytest.mark.parametrize(("size", "is_quick"), [(CHUNK, True), (CHUNK + 1, False), (9 * CHUNK, False)])
+def test_large_values_are_not_for_it(stand: Stand, size: int, is_quick: bool) -> None:
+    """All of their bytes would be held in memory for who does not read."""
+    stand.write((b"/large", b"x" * size))
+    with asking(stand) as ask:
+        answer = ask(value_request(b"/large"))
+        assert (quick(answer), answer.body) == (is_quick, b"x" * size)
+        assert quick(ask(value_request(b"/a")))
+    assert isinstance(answered(stand, range_request(b"/large")), bytes) == is_quick
+
+
+def test_a_value_that_has_become_large(stand: Stand) -> None:
+    """While a linearizable read of it waited: then the answer is aiohttp's."""
+    stand.source.etcd = 11
+    with connected(stand.socket) as connection, connection.makefile("rb") as answers:
+        connection.sendall(range_request(b"/a", serializable=False))
+        wait_until(lambda: stand.source.asked, "etcd is asked")
+        stand.write((b"/a", b"x" * (CHUNK + 1)))
+        status, headers = read_head(answers.readline)
+        assert (status, headers["Transfer-Encoding"]) == (200, "chunked")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from syncd.serve import watch as watch_module
 from syncd.serve.context import Context
 from syncd.serve.encode import BatchLines, Selection
 from syncd.serve.stream import Lines
-from syncd.status import State
 from tests.serve.local import CutError, Stream, target, wait_until
 from tests.serve.others import Other, needs_root, open_to_all
 from tests.serve.stand import EPOCH, Kept, Stand, serving
@@ -77,7 +76,7 @@ def test_from(stand: Stand) -> None:
     answer = stand.get("watch", prefix="/", from_=9)
     assert (answer.status, answer.error["code"], answer.error["oldest_revision"]) == (410, "compacted", 10)
     for state in ("stale", "warm"):  # the reader's may be the newer one
-        stand.source.state = cast("State", state)
+        stand.source.state = state
         answer = stand.get("watch", prefix="/", from_=12, epoch="other")
         assert (answer.status, answer.error["code"]) == (503, "too_stale")
     stand.source.state = "live"

@@ -7,7 +7,10 @@ request is read, and what its Struct has to look like, is told in `protojson`.
 from __future__ import annotations
 
 from binascii import b2a_base64
+from collections.abc import Iterator
 from typing import TypeVar
+
+import msgspec
 
 from syncd.keyrange import KeyRange
 from syncd.records import Record
@@ -15,6 +18,9 @@ from syncd.serve.source import Source
 from syncd.serve.v3 import protojson
 from syncd.serve.v3.errors import Code, EtcdError
 from syncd.serve.v3.upstream import Member
+
+PIECE_BYTES = 96 << 10
+"""Of a value that is encoded in pieces; they are put together as they are, so it is a multiple of three."""
 
 T = TypeVar("T")
 
@@ -76,6 +82,16 @@ def key_value_json(record: Record, *, keys_only: bool = False) -> bytes:
     )
 
 
-def base64(data: bytes) -> bytes:
+def key_value_pieces(record: Record) -> Iterator[bytes]:
+    """The same in pieces, for a large value: no more than one of them needs to be held at a time."""
+    head, _, tail = key_value_json(msgspec.structs.replace(record, value=b"\0")).rpartition(b"AA==")
+    yield head
+    view = memoryview(record.value)
+    for begin in range(0, len(view), PIECE_BYTES):
+        yield base64(view[begin : begin + PIECE_BYTES])
+    yield tail
+
+
+def base64(data: bytes | memoryview) -> bytes:
     """`data` as it stands in JSON."""
     return b2a_base64(data, newline=False)

@@ -20,7 +20,7 @@ import msgspec
 from syncd.keyrange import KeyRange
 from syncd.records import Record
 from syncd.serve.v3.errors import Code, EtcdError
-from syncd.serve.v3.messages import interval, key_value_json
+from syncd.serve.v3.messages import interval, key_value_json, key_value_pieces
 from syncd.store import Block, View
 
 PIECE_BYTES = 256 << 10
@@ -145,8 +145,8 @@ class Selection:
             head = b',"kvs":['
             for records in self._records():
                 more = len(records) > left
-                for piece in _encoded(records[:left], keys_only=request.keys_only):
-                    yield head + piece
+                for piece in _encoded(records[:left], head, keys_only=request.keys_only):
+                    yield piece
                     head = b","
                 left -= len(records)
                 if more:
@@ -194,14 +194,29 @@ def _first(slices: Slices, count: int) -> Iterator[tuple[Block, int, int]]:
         count -= high - low
 
 
-def _encoded(records: Sequence[Record], *, keys_only: bool) -> Iterator[bytes]:
+def _encoded(records: Sequence[Record], head: bytes, *, keys_only: bool) -> Iterator[bytes]:
+    """KeyValues with a comma before each, before the first one `head`; nothing of a piece is kept here."""
     pieces: list[bytes] = []
     size = 0
     for record in records:
+        pieces.append(head)
+        head = b","
+        if len(record.value) > PIECE_BYTES and not keys_only:
+            yield _joined(pieces)
+            yield from key_value_pieces(record)
+            size = 0
+            continue
         pieces.append(key_value_json(record, keys_only=keys_only))
         size += len(pieces[-1])
         if size >= PIECE_BYTES:
-            yield b",".join(pieces)
-            pieces, size = [], 0
+            yield _joined(pieces)
+            size = 0
     if pieces:
-        yield b",".join(pieces)
+        yield _joined(pieces)
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    """All of them, which are given up."""
+    joined = b"".join(pieces)
+    pieces.clear()
+    return joined

@@ -73,6 +73,8 @@ class Watches:
         self._empty_until = context.clock() + EMPTY_SECONDS
         # Who may read no range learns nothing of etcd, either.
         self._may_know = bool(context.visible(request))
+        self._of_all: dict[str, str] | None = None
+        """The header for all watches, if it was asked for since one was added, or told something."""
         self.gone: ConnectionError | None = None
         """Set when the client is."""
 
@@ -141,13 +143,13 @@ class Watches:
         """Begin a watch; what to say of it."""
         keys = KeyRange(request.key or b"\0", request.range_end)
         if keys.stop is not None and keys.stop <= keys.key:
-            return results.reasoned(self._member(), "mvcc: watcher range is empty")
+            return results.reasoned(self._refusal(), "mvcc: watcher range is empty")
         try:
             source = self._context.source(self._request, keys)
         except ApiError as error:
-            return results.refused(self._member(), EtcdError.like(error))
+            return results.refused(self._refusal(), EtcdError.like(error))
         if request.watch_id and request.watch_id in self._watchers:
-            return results.reasoned(self._member(), "mvcc: duplicate watch ID provided on the WatchStream")
+            return results.reasoned(self._refusal(), "mvcc: duplicate watch ID provided on the WatchStream")
         try:
             must_be_ready(self._context, source)
         except ApiError as error:
@@ -155,9 +157,10 @@ class Watches:
         try:
             self._readers.add()
         except ApiError as error:
-            return results.refused(self._member(), EtcdError.like(error))
+            return results.refused(self._refusal(), EtcdError.like(error))
         watcher = Watcher(source, keys, request, request.watch_id or self._free_id(), self._held)
         self._watchers[watcher.watch_id] = watcher
+        self._of_all = None
         if source not in self._subscribed:
             self._subscribed.add(source)
             self._subscriptions.callback(source.store.subscribe(self._moved.set))
@@ -176,6 +179,7 @@ class Watches:
             await _turn(number)
             if not watcher.at_end:
                 told = True
+                self._of_all = None
                 try:
                     await self._events(watcher, watcher.read(BATCHES))
                 except CompactedError as lost:
@@ -225,10 +229,13 @@ class Watches:
         await self._lines.add(document)
         await self._lines.flush()
 
-    def _member(self) -> dict[str, str]:
-        """Who tells, in answer to what makes no watch."""
+    def _refusal(self) -> dict[str, str]:
+        """The header of an answer to what makes no watch; it is that of all there are, or a little behind."""
         if not self._may_know:
             return {}
+        if self._watchers:
+            self._of_all = self._of_all or self._header(*self._watchers.values())
+            return self._of_all
         member = self._context.upstream.member()
         told = {"cluster_id": member.cluster_id, "member_id": member.member_id, "raft_term": member.raft_term}
         return {name: str(number) for name, number in told.items() if number}

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.records import Record
+from syncd.serve.stream import CHUNK
 from syncd.serve.v3.errors import EtcdError
-from syncd.serve.v3.messages import decode, key_value, key_value_json
+from syncd.serve.v3.messages import PIECE_BYTES, decode, key_value, key_value_json, key_value_pieces
 
 
 class Colour(IntEnum):
@@ -209,3 +210,14 @@ def test_both_ways_to_write_a_key_are_one(key: bytes, value: bytes, number: int,
     assert orjson.loads(key_value_json(record)) == key_value(record)
     without = Record(key, b"", number, number + 1, 1, lease)
     assert orjson.loads(key_value_json(record, keys_only=True)) == key_value(without)
+
+
+@pytest.mark.parametrize("key", [b"/a", b"\0", b"/a\0"])
+@pytest.mark.parametrize("size", [1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 2])
+@pytest.mark.parametrize("lease", [0, 7])
+def test_a_large_key_value(key: bytes, size: int, lease: int) -> None:
+    """It is the same in pieces, wherever they are cut."""
+    record = Record(key, bytes(size), 3, 4, 5, lease)
+    pieces = list(key_value_pieces(record))
+    assert b"".join(pieces) == key_value_json(record)
+    assert max(map(len, pieces)) <= CHUNK
