@@ -9,7 +9,7 @@ txn        what a transaction asks for, and whether it writes
 watch      watch: many watches on one stream, duplex;  watches: those of one client;  watcher: one of them
 requests   what is asked for on such a stream, as it comes;  results: what is told
 about      maintenance/status, cluster/member/list, auth/authenticate, /version, /health
-write      what changes something: refused, or passed on to etcd
+write      what changes something: refused, or passed on to etcd;  leases: for whom
 messages   etcd's JSON, in and out;  protojson: read to the letter;  body: how much of it, how long
 errors     etcd's codes;  turns: what costs much, a little at a time
 upstream   what only etcd itself can tell

@@ -7,13 +7,13 @@ from functools import wraps
 from aiohttp import web
 
 from syncd.serve.errors import ApiError
-from syncd.serve.v3 import about, kv, watch, write
+from syncd.serve.v3 import about, kv, leases, watch, write
 from syncd.serve.v3.errors import Code, EtcdError
 from syncd.serve.v3.handler import Handler
 
 PREFIXES = ("/v3", "/v3beta")
 
-CALLS: dict[str, Handler] = {**about.CALLS, **kv.CALLS, **watch.CALLS, **write.CALLS}
+CALLS: dict[str, Handler] = {**about.CALLS, **kv.CALLS, **leases.CALLS, **watch.CALLS, **write.CALLS}
 """POST handlers, by path below the prefix."""
 
 

@@ -2,9 +2,9 @@
 
 What is passed on is written anew from what was understood here, for two parsers may understand a request
 differently, as one that names a field twice. It is passed on once: where an answer is missing, it may have
-been done. All keys that it names, or that a lease would take with it, must lie in mirrored ranges and be
-readable to whoever asks. So a writer can read back what it wrote: etcd's answer is given when the mirror has
-come as far, or after SEEN, as it is done by then, whoever has seen it.
+been done. All keys that it names must lie in mirrored ranges and be readable to whoever asks. So a writer can
+read back what it wrote: etcd's answer is given when the mirror has come as far, or after SEEN, as it is done
+by then, whoever has seen it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import orjson
 from aiohttp import web
 
 from syncd.errors import SyncdError
-from syncd.keyrange import KeyRange
 from syncd.serve.context import Context
 from syncd.serve.freshness import reach
 from syncd.serve.source import Source
@@ -47,44 +46,11 @@ LOOKED_AT = 64 << 10
 SEEN = 5.0
 """Seconds to wait for the mirror before a write is answered."""
 
-TIME_TO_LIVE = "/kv/lease/timetolive"
-"""Where 3.3 has it, as all later ones do: `/lease/…` is newer, but for grant and keepalive."""
-
 READS_ONLY = (
     "syncd: this is a mirror, and serves reads only; with serve.write_through: true, it passes put, "
     "deleterange, txn and leases on to etcd"
 )
 NEVER = "syncd: this is a mirror, and serves reads only; ask etcd itself for this"
-
-
-class GrantRequest(msgspec.Struct, frozen=True):
-    """etcd's LeaseGrantRequest."""
-
-    TTL: int = 0
-    ID: int = 0
-
-
-class LeaseRequest(msgspec.Struct, frozen=True):
-    """etcd's LeaseRevokeRequest and LeaseKeepAliveRequest."""
-
-    ID: int = 0
-
-
-class TimeToLiveRequest(msgspec.Struct, frozen=True):
-    """etcd's LeaseTimeToLiveRequest."""
-
-    ID: int = 0
-    keys: bool = False
-
-
-class LeasesRequest(msgspec.Struct, frozen=True):
-    """etcd's LeaseLeasesRequest."""
-
-
-class _Attached(msgspec.Struct):
-    """The keys of a lease, in the answer to a TimeToLiveRequest."""
-
-    keys: tuple[bytes, ...] = ()
 
 
 class _Header(msgspec.Struct):
@@ -97,7 +63,6 @@ class _Answer(msgspec.Struct):
     header: _Header = msgspec.field(default_factory=_Header)
 
 
-_attached = msgspec.json.Decoder(_Attached)
 _answer = msgspec.json.Decoder(_Answer, strict=False)
 _header = msgspec.json.Decoder(_Header, strict=False)
 
@@ -107,16 +72,16 @@ _BEGINNING = re.compile(rb'\s*\{\s*"header"\s*:\s*(\{[^{}]*\})')
 
 async def put(request: web.Request) -> web.StreamResponse:
     """kv/put."""
-    async with _asked(request, txn.PutRequest) as asked:
+    async with understood(request, txn.PutRequest) as asked:
         keys = interval(asked.key, b"")
-        return await _done(request, "/kv/put", asked, [Context.of(request).source(request, keys)])
+        return await pass_on(request, "/kv/put", asked, [Context.of(request).source(request, keys)])
 
 
 async def delete_range(request: web.Request) -> web.StreamResponse:
     """kv/deleterange."""
-    async with _asked(request, txn.DeleteRangeRequest) as asked:
+    async with understood(request, txn.DeleteRangeRequest) as asked:
         keys = interval(asked.key, asked.range_end)
-        return await _done(request, "/kv/deleterange", asked, [Context.of(request).source(request, keys)])
+        return await pass_on(request, "/kv/deleterange", asked, [Context.of(request).source(request, keys)])
 
 
 async def transaction(request: web.Request) -> web.StreamResponse:
@@ -129,52 +94,7 @@ async def transaction(request: web.Request) -> web.StreamResponse:
         txn.check(asked, OPS, LEVELS)
         context = Context.of(request)
         sources = [context.source(request, keys) for keys in txn.intervals(asked)]
-        return await _done(request, "/kv/txn", asked, sources)
-
-
-async def grant(request: web.Request) -> web.StreamResponse:
-    """lease/grant."""
-    async with _asked(request, GrantRequest) as asked:
-        _must_see_a_range(request)
-        return await _done(request, "/lease/grant", asked)
-
-
-async def keep_alive(request: web.Request) -> web.StreamResponse:
-    """lease/keepalive: a stream in etcd, of which one request and its answer are passed on."""
-    async with _asked(request, LeaseRequest) as asked:
-        status, told = await _keys_told(request, asked.ID)
-        if status == 200:
-            _of_lease(request, told)
-            return await _done(request, "/lease/keepalive", asked)
-        return _passed_on(status, told)
-
-
-async def revoke(request: web.Request) -> web.StreamResponse:
-    """lease/revoke: deletes the keys of the lease."""
-    async with _asked(request, LeaseRequest) as asked:
-        status, told = await _keys_told(request, asked.ID)
-        if status == 200:
-            return await _done(request, "/kv/lease/revoke", asked, _of_lease(request, told))
-        return _passed_on(status, told)
-
-
-async def time_to_live(request: web.Request) -> web.StreamResponse:
-    """lease/timetolive."""
-    async with _asked(request, TimeToLiveRequest) as asked:
-        status, told = await _keys_told(request, asked.ID)
-        if status == 200:
-            _of_lease(request, told)
-            if not asked.keys:
-                status, told = await _told(request, TIME_TO_LIVE, asked)
-        return _passed_on(status, told)
-
-
-async def leases(request: web.Request) -> web.StreamResponse:
-    """lease/leases: those of all keys there are, so they are for those who may read all that is mirrored."""
-    async with _asked(request, LeasesRequest) as asked:
-        if not Context.of(request).sees_all(request):
-            raise _denied()
-        return _passed_on(*await _told(request, "/kv/lease/leases", asked))
+        return await pass_on(request, "/kv/txn", asked, sources)
 
 
 async def reads_only(request: web.Request) -> web.StreamResponse:
@@ -184,7 +104,7 @@ async def reads_only(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def _asked(request: web.Request, kind: type[T]) -> AsyncIterator[T]:
+async def understood(request: web.Request, kind: type[T]) -> AsyncIterator[T]:
     """What is asked for, unless that is never done here; it counts among all bodies until it is answered."""
     _must_be_on(request)
     async with received(request, _most(request)) as body:
@@ -202,26 +122,22 @@ def _must_be_on(request: web.Request) -> None:
         raise EtcdError(Code.UNIMPLEMENTED, READS_ONLY)
 
 
-def _must_see_a_range(request: web.Request) -> None:
-    if not Context.of(request).visible(request):
-        raise _denied()
-
-
-def _denied() -> EtcdError:
+def denied() -> EtcdError:
+    """In etcd's words, which tell nothing."""
     return EtcdError(Code.PERMISSION_DENIED, "etcdserver: permission denied")
 
 
-async def _done(
+async def pass_on(
     request: web.Request, path: str, asked: msgspec.Struct, sources: Iterable[Source] = ()
 ) -> web.StreamResponse:
     """etcd's answer to a write, when the ranges that it is about have come as far."""
-    status, body = await _told(request, path, asked)
+    status, body = await ask_etcd(request, path, asked)
     if status == 200 and (revision := _revision(body)):
         with suppress(TimeoutError):
             async with asyncio.timeout(SEEN):
                 for source in dict.fromkeys(sources):
                     await reach(source, revision)
-    return _passed_on(status, body)
+    return answer(status, body)
 
 
 def _revision(body: bytes) -> int:
@@ -233,7 +149,7 @@ def _revision(body: bytes) -> int:
     return _header.decode(begins[1]).revision
 
 
-async def _told(request: web.Request, path: str, asked: msgspec.Struct) -> tuple[int, bytes]:
+async def ask_etcd(request: web.Request, path: str, asked: msgspec.Struct) -> tuple[int, bytes]:
     """etcd's answer, a refusal included."""
     context = Context.of(request)
     try:
@@ -250,27 +166,8 @@ async def _told(request: web.Request, path: str, asked: msgspec.Struct) -> tuple
     return status, body
 
 
-async def _keys_told(request: web.Request, lease: int) -> tuple[int, bytes]:
-    """What etcd says of a lease and its keys, which is to be looked at before anything is done or told."""
-    return await _told(request, TIME_TO_LIVE, TimeToLiveRequest(lease, keys=True))
-
-
-def _of_lease(request: web.Request, told: bytes) -> list[Source]:
-    """The ranges with the keys that etcd says are those of a lease; a refusal if there are others.
-
-    One without keys is for those who could have been granted it.
-    """
-    context = Context.of(request)
-    try:
-        keys = _attached.decode(told).keys
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise EtcdError(Code.UNAVAILABLE, "syncd: etcd did not tell the keys of the lease") from error
-    if not keys:
-        _must_see_a_range(request)
-    return [context.source(request, KeyRange(key)) for key in keys]
-
-
-def _passed_on(status: int, body: bytes) -> web.Response:
+def answer(status: int, body: bytes) -> web.Response:
+    """What etcd answered."""
     return web.Response(status=status, body=body, content_type="application/json")
 
 
@@ -293,8 +190,6 @@ def _plain(value: object) -> object:
     return b64encode(value).decode() if isinstance(value, bytes) else value
 
 
-_LEASES: dict[str, Handler] = {"revoke": revoke, "timetolive": time_to_live, "leases": leases}
-
 _NEVER = (
     *("/kv/compaction",),
     *(f"/cluster/member/{name}" for name in ("add", "remove", "update", "promote")),
@@ -314,8 +209,5 @@ CALLS: dict[str, Handler] = {
     "/kv/put": put,
     "/kv/deleterange": delete_range,
     "/kv/txn": transaction,
-    "/lease/grant": grant,
-    "/lease/keepalive": keep_alive,
-    **{f"{prefix}/lease/{name}": handler for prefix in ("", "/kv") for name, handler in _LEASES.items()},
     **dict.fromkeys(_NEVER, reads_only),
 }

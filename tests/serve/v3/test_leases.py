@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from syncd.serve import Access, Rule
+from syncd.serve import Access, Rule, Source
+from syncd.serve.v3 import leases
 from tests.serve.local import Answer
 from tests.serve.stand import Stand
 from tests.serve.v3.posting import post
@@ -77,6 +78,24 @@ def test_with_keys_that_may_be_read(partly: Stand, call: str) -> None:
     partly.upstream.answer = lease("L2E=")
     assert post(partly.socket, call, {"ID": 7}).status == 200
     assert asked(partly)[1][1] == {"ID": 7}
+
+
+def test_very_many_keys(through: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have their turn while they are looked at."""
+    had: list[int] = []
+    seen: list[int] = []
+    source = through.context.source
+
+    def looked_at(*of: Any) -> Source:
+        seen.append(len(had))
+        through.loop.call_soon(had.append, 1)
+        return source(*of)
+
+    monkeypatch.setattr(leases, "AT_ONCE", 2)
+    monkeypatch.setattr(through.context, "source", looked_at)
+    through.upstream.answer = lease(*["L2E="] * 6)
+    assert post(through.socket, "/lease/keepalive", {"ID": 7}).status == 200
+    assert seen == [0, 0, 2, 2, 4, 4]
 
 
 def test_granting(partly: Stand) -> None:
