@@ -88,6 +88,7 @@ async def test_who_waits_for_etcd_waits_no_longer_than_the_deadline() -> None:
         await slow.all_came.wait()
         with pytest.raises(EtcdError, match=TOO_MANY):
             await above.call("/kv/put", b"{}", 2)
+        assert await above.about("/kv/put") is None
         slow.go.set()
         assert [(await each)[0] for each in first] == [200] * AT_ONCE
         assert slow.most == AT_ONCE

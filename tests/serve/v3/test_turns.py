@@ -101,12 +101,13 @@ async def test_whoever_gives_up_takes_nothing_along() -> None:
         with pytest.raises(EtcdError, match="too many requests"):
             async with turns.turn(2, late):
                 pytest.fail("it had its turn")
+        assert not turns._queues
         early = group.create_task(hall.one(2, "early"))
         moment = group.create_task(hall.one(3, "moment"))
         group.create_task(hall.one(4, "last"))
         await settle()
-        early.cancel()
         hall.over.release()
+        early.cancel()  # and has not left yet when the first one does
         for _ in range(10):
             if 3 in turns._queues:
                 await asyncio.sleep(0)
