@@ -63,8 +63,9 @@ def deaf(stand: Stand, stack: ExitStack, request: bytes) -> socket.socket:
         post("kv/range", ALL),
         post("kv/txn", {"success": [{"request_range": ALL}]}),
         b"GET /v1/watch?prefix=/&from=10&epoch=e HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        post("watch", {"create_request": {"key": b64(b"/large"), "start_revision": 11}}),
     ],
-    ids=["value", "one key", "a prefix", "txn", "watch"],
+    ids=["value", "one key", "a prefix", "txn", "watch", "etcd's watch"],
 )
 def test_little_is_held_for_each(stand: Stand, request_: bytes) -> None:
     """However large the value is that it has asked for."""

@@ -74,26 +74,32 @@ class Events:
         self._held: list[bytes] = []
         self._size = 0
 
-    def add(self, piece: bytes) -> bytes:
+    def add(self, piece: bytes) -> list[bytes]:
         """What to send before `piece` is taken in: mostly nothing."""
-        out = b""
+        out: list[bytes] = []
         if self._held and self._size + len(piece) > DOCUMENT_BYTES:
             out = self._out(last=False)
         self._held.append(piece)
         self._size += len(piece)
         return out
 
-    def end(self) -> bytes:
+    def end(self) -> list[bytes]:
         """What is left to send; nothing when there were no events."""
-        return self._out(last=True) if self._held else b""
+        return self._out(last=True) if self._held else []
 
-    def _out(self, *, last: bool) -> bytes:
-        pieces = b",".join(self._held)
+    def _out(self, *, last: bool) -> list[bytes]:
+        """The pieces themselves, which many watches share, and what stands between them."""
+        first, *others = self._held
         self._held, self._size = [], 0
         begun, self._begun = self._begun, not self._fragment
         more = {"fragment": True} if self._fragment and not last else {}
         head = b"," if begun else b'{"result":%b,"events":[' % orjson.dumps(self._fields | more)[:-1]
-        return head + pieces + (b"]}}\n" if last or self._fragment else b"")
+        out = [head, first]
+        for piece in others:
+            out += b",", piece
+        if last or self._fragment:
+            out.append(b"]}}\n")
+        return out
 
 
 def _fields(header: Header, watch_id: int) -> dict[str, object]:

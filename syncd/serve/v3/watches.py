@@ -200,13 +200,14 @@ class Watches:
                 if number:
                     await asyncio.sleep(0)  # each further piece was work
                 if piece:
-                    await self._lines.add(document.add(piece))
+                    await self._add(document.add(piece))
                     watcher.quiet = False
             work += len(batch.events)
             if work > PIECE_EVENTS:
                 work = 0
                 await asyncio.sleep(0)
-        await self._send(document.end())
+        await self._add(document.end())
+        await self._lines.flush()
 
     def _forget(self, watcher: Watcher) -> None:
         del self._watchers[watcher.watch_id]
@@ -228,6 +229,10 @@ class Watches:
     async def _send(self, document: bytes) -> None:
         await self._lines.add(document)
         await self._lines.flush()
+
+    async def _add(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            await self._lines.add(piece)
 
     def _refusal(self) -> dict[str, str]:
         """The header of an answer to what makes no watch; it is that of all there are, or a little behind."""
