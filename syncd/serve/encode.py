@@ -26,6 +26,13 @@ PIECE_BYTES = 1 << 20
 """Events, and bytes of values, encoded at a time: about 1 ms, and little memory for each reader."""
 
 
+VALUE_BYTES = 48 << 10
+"""Of a large value, encoded at a time: a multiple of three, as pieces of base64 follow each other."""
+
+_NO_VALUE = b'"value":""'
+"""As it cannot be in a key, whose quotes are escaped."""
+
+
 def record_json(record: Record) -> bytes:
     """One record as a JSON object; a key or value that is not UTF-8 comes as base64."""
     return orjson.dumps(_fields(record))
@@ -38,6 +45,28 @@ def record_line(record: Record, *, keys_only: bool = False) -> bytes:
         fields.pop("value", None)
         fields.pop("value_b64", None)
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def record_pieces(record: Record) -> Iterator[bytes]:
+    """The same as `record_json` in pieces, for a large value: only one of them is held at a time."""
+    value = record.value
+    head, _, tail = record_json(msgspec.structs.replace(record, value=b"")).partition(_NO_VALUE)
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        yield head + b'"value_b64":"'
+        for begin in range(0, len(value), VALUE_BYTES):
+            yield b64encode(value[begin : begin + VALUE_BYTES])
+    else:
+        yield head + b'"value":"'
+        begin = 0
+        while begin < len(value):
+            end = begin + VALUE_BYTES
+            while end < len(value) and value[end] & 0xC0 == 0x80:  # in the midst of a character
+                end -= 1
+            yield orjson.dumps(value[begin:end].decode())[1:-1]
+            begin = end
+    yield b'"' + tail
 
 
 def head_line(view: View, count: int, state: str, age_ms: int | None, *, name: str | None = None) -> bytes:
@@ -63,7 +92,12 @@ class BlockLines:
         """The lines of the records `low` to `high` of `block`, in pieces."""
         self._used = True
         if block.size > PIECE_BYTES:
-            yield from map(record_line, each([(block, low, high)]))
+            for record in each([(block, low, high)]):
+                if len(record.value) > VALUE_BYTES:
+                    yield from record_pieces(record)
+                    yield b"\n"
+                else:
+                    yield record_line(record)
             return
         lines = self._lines.get(block) if high - low == len(block) else None
         if lines is None:

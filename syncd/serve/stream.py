@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from aiohttp import web
 
@@ -33,6 +33,8 @@ class Lines:
         self._events = events
         self._gathered: list[bytes] = []
         self._size = 0
+        self._within = False
+        """Whether `lines` was last given the beginning of a line."""
 
     @staticmethod
     def of(request: web.Request) -> Lines | None:
@@ -58,12 +60,14 @@ class Lines:
             await self.flush()
 
     async def lines(self, lines: bytes) -> None:
-        """Several whole lines, which nobody resumes from."""
+        """Lines which nobody resumes from; the last one may go on in the next call."""
         if not self._events:
             await self.add(lines)
             return
-        for line in lines.splitlines():
-            await self.add(b"data: %b\n\n" % line)
+        for line in lines.splitlines(keepends=True):
+            begin = b"" if self._within else b"data: "
+            self._within = not line.endswith(b"\n")
+            await self.add(b"%b%b%b" % (begin, line, b"" if self._within else b"\n"))
 
     async def line(self, line: bytes, event_id: str | None = None) -> None:
         """One whole line (with its newline); `event_id`: what a server-sent event can be resumed from."""
@@ -116,13 +120,20 @@ def cut(data: bytes) -> Iterator[memoryview]:
 
 
 async def whole(request: web.Request, headers: dict[str, str], kind: str, body: bytes) -> web.StreamResponse:
-    """An answer that is all there, of the Content-Type `kind`; large ones are written as they are taken."""
+    """An answer that is all there, of the Content-Type `kind`; a large one is written as it is taken."""
     if len(body) <= CHUNK or request.method == "HEAD":
         return web.Response(body=body, content_type=kind, headers=headers)
+    return await in_pieces(request, headers, kind, len(body), cut(body))
+
+
+async def in_pieces(
+    request: web.Request, headers: dict[str, str], kind: str, size: int, pieces: Iterable[bytes | memoryview]
+) -> web.StreamResponse:
+    """A large answer whose `pieces` make `size` bytes."""
     response = web.StreamResponse(headers={**headers, "Content-Type": kind})
-    response.content_length = len(body)
+    response.content_length = size
     await response.prepare(request)
-    for piece in cut(body):
+    for piece in pieces:
         await response.write(piece)
     await response.write_eof()
     return response

@@ -17,11 +17,13 @@ from syncd.serve import encode
 from syncd.serve.encode import (
     PIECE_BYTES,
     PIECE_EVENTS,
+    VALUE_BYTES,
     BatchLines,
     BlockLines,
     Selection,
     record_json,
     record_line,
+    record_pieces,
     resync_line,
 )
 from syncd.store import Block, Resync
@@ -128,11 +130,12 @@ def test_block_lines_are_kept_while_they_are_used() -> None:
     assert gone() is None
 
 
-def test_a_block_of_large_values_comes_record_by_record() -> None:
-    """So that a slow reader holds one value, not a block of them; and nothing of it is kept."""
+def test_a_block_of_large_values_comes_in_pieces() -> None:
+    """So that a slow reader holds a part of one value, not a block of them; and nothing of it is kept."""
     records = [Record(b"/%d" % number, b"x" * PIECE_BYTES) for number in range(3)]
     pieces = [*BlockLines().of(Block.of(records), 0, 3)]
-    assert pieces == [record_line(record) for record in records]
+    assert b"".join(pieces) == b"".join(record_line(record) for record in records)
+    assert max(map(len, pieces)) <= 2 * VALUE_BYTES
 
 
 def test_a_batch_of_large_values_comes_in_pieces() -> None:
@@ -236,3 +239,15 @@ def test_a_new_batch_is_not_taken_for_a_dead_one() -> None:
     for i in range(1000):
         [line] = cache.of(batch(put(b"/%d" % i)), EVERYTHING)
         assert json.loads(line)["events"][0]["kv"]["key"] == f"/{i}"
+
+
+@pytest.mark.parametrize("text", ["x", "\0", "é", "€", "😀", 'a"value":""\\\n', "\x80".encode("latin-1")])
+@pytest.mark.parametrize("more", [0, 1, 2, 3])
+def test_a_large_record(text: str | bytes, more: int) -> None:
+    """It is the same in pieces, none of which is large, wherever characters are cut."""
+    part = text if isinstance(text, bytes) else text.encode()
+    value = b"y" * more + part * (3 * VALUE_BYTES // len(part))
+    record = Record(b'/"value":""', value, 3, 4, 5, 6)
+    pieces = list(record_pieces(record))
+    assert b"".join(pieces) == record_json(record)
+    assert max(map(len, pieces)) <= 6 * VALUE_BYTES

@@ -8,6 +8,7 @@ import socket
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -59,13 +60,15 @@ def deaf(stand: Stand, stack: ExitStack, request: bytes) -> socket.socket:
     "request_",
     [
         VALUE,
+        VALUE.replace(b"\r\n\r\n", b"\r\nAccept: application/json\r\n\r\n"),
+        b"GET /v1/snapshot?prefix=/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
         post("kv/range", {"key": b64(b"/large"), "serializable": True}),
         post("kv/range", ALL),
         post("kv/txn", {"success": [{"request_range": ALL}]}),
         b"GET /v1/watch?prefix=/&from=10&epoch=e HTTP/1.1\r\nHost: localhost\r\n\r\n",
         post("watch", {"create_request": {"key": b64(b"/large"), "start_revision": 11}}),
     ],
-    ids=["value", "one key", "a prefix", "txn", "watch", "etcd's watch"],
+    ids=["value", "record", "snapshot", "one key", "a prefix", "txn", "watch", "etcd's watch"],
 )
 def test_little_is_held_for_each(stand: Stand, request_: bytes) -> None:
     """However large the value is that it has asked for."""
@@ -93,6 +96,14 @@ def test_large_answers_come_in_chunks(stand: Stand) -> None:
     assert max(map(len, chunks)) <= CHUNK
     lines = b"".join(chunks).splitlines()
     assert json.loads(lines[2])["value"] == "x" * LARGE
+    with stand.stream("watch", {"Accept": "text/event-stream"}, prefix="/", snapshot=True) as stream:
+        events = [line for line in islice(stream.lines(), 8) if line]
+    assert [json.loads(event.removeprefix(b"data: ")).get("value") for event in events] == [
+        None,
+        "1",
+        "x" * LARGE,
+        None,
+    ]
     answer = stand.get("value", key="/large")
     assert (answer.body, answer.headers["Content-Length"]) == (b"x" * LARGE, str(LARGE))
     assert stand.ask("/v1/value?key=/large", Accept="application/json").json["value"] == "x" * LARGE
