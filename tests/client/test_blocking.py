@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from syncd.client import Client, Connected, Interrupted
+from syncd.client import Client, Connected, Interrupted, SnapshotHead
 from tests.client.fake import CHUNKED, FakeDaemon, chunks, echoing, head
 
 PUT_8 = b'{"revision":8,"events":[{"type":"put","kv":{"key":"/a","mod_revision":8}}]}\n'
@@ -139,3 +139,13 @@ def test_a_forked_child_goes_on_with_a_watch_by_itself(path: Path, monkeypatch: 
         assert "forked" in str(told[0].error)
         assert isinstance(told[1], Connected)
         assert "&from=8&epoch=e1 " in daemon.requests[1]
+
+
+def test_a_snapshot_is_waited_for_as_long_as_one_wants(path: Path) -> None:
+    """With a timeout for this one message; others of the same client have their own."""
+    begin = b'{"revision":7,"epoch":"e1","count":1,"state":"live","age_ms":3}\n'
+    with Hanging(path, begin), Client(str(path)).snapshot("/") as snapshot:
+        assert isinstance(snapshot.receive(timeout=9), SnapshotHead)
+        for _ in range(2):
+            with pytest.raises(TimeoutError, match="nothing came"):
+                snapshot.receive(timeout=0.01)

@@ -2,7 +2,9 @@
 
 import math
 import socket
+import time
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from threading import Thread
 
@@ -148,6 +150,20 @@ async def test_each_interruption_is_another_one(
             for _ in range(3):
                 await messages(watch, Batch)
     assert waits == [4, 2]
+
+
+async def test_a_daemon_that_asks_to_be_left_in_peace_is(
+    front: Front, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what it said, here a hundredth of it, however soon one would have come back otherwise."""
+    monkeypatch.setattr(watching, "spread", lambda seconds: seconds / 100)
+    monkeypatch.setattr(watching, "delays", lambda: repeat(0.0))
+    busy = refusal(503, "overloaded", {"Retry-After": "7"})
+    with FakeDaemon(path, [busy], [cut(PUT_8)]) as daemon:
+        begun = time.monotonic()
+        async with front(daemon.path).watch("/", patience=math.inf) as watch:
+            assert time.monotonic() - begun >= 0.07
+            await messages(watch, Batch)
 
 
 async def test_silence_is_an_interruption(front: Front, path: Path) -> None:
