@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -10,9 +12,11 @@ from syncd.client import (
     CompactedError,
     Connected,
     CutError,
+    DecodeError,
     ForbiddenError,
     Interrupted,
     NotReadyError,
+    TooStaleError,
     Update,
 )
 from syncd.client.answers import Freshness
@@ -33,7 +37,7 @@ def keeper() -> Keeper[bytes]:
     return one
 
 
-def receive(one: Keeper[bytes], *messages: Told | WatchMessage) -> None:
+def receive(one: Keeper[Any], *messages: Told | WatchMessage) -> None:
     """Have it receive messages."""
     for message in messages:
         one.receive(message)
@@ -144,3 +148,85 @@ def test_a_callback_that_leaves_is_not_called_again() -> None:
     leave = one.subscribe(lambda update: told.append(-update.revision))
     receive(one, connected(1, 0.0), *snapshot(1, {b"/k": b"1"}), Batch(2, (delete(b"/k", 2),), "e"))
     assert told == [1, 2]
+
+
+@pytest.mark.parametrize(("revision", "epoch"), [(5, "f"), (3, "e")])
+def test_what_was_proved_of_other_contents_does_not_count(revision: int, epoch: str) -> None:
+    """The daemon comes back with an old copy: of another etcd, or of an earlier revision."""
+    one = keeper()
+    receive(one, connected(5, 0.0), *snapshot(5, {b"/a": b"5"}))
+    assert one.age is not None
+    assert one.age < 100
+    receive(
+        one,
+        Interrupted(CompactedError("old"), 0),
+        Connected(Freshness(revision, epoch, "stale", HOUR_MS), None),
+    )
+    assert one.age < 100
+    receive(one, *snapshot(revision, {b"/a": b"3"}, epoch))
+    assert one.age >= 3600
+
+
+def test_of_what_came_in_place_of_the_contents_nothing_is_proved_yet() -> None:
+    """A resync leads to another epoch; the daemon's next word tells how old that is."""
+    one = keeper()
+    receive(one, connected(5, 0.0), *snapshot(5, {}), Batch(5, (), "f", resync=True))
+    assert (state(one), one.age) == ("stale", None)
+    with pytest.raises(TooStaleError, match="never proved"):
+        one.view(HOUR_MS)
+    receive(one, Progress(5, "f", "live", 0.0))
+    assert (state(one), one.age is None) == ("live", False)
+
+
+def test_live_ends_when_a_heartbeat_is_missing() -> None:
+    """The connection may be there for longer: of a daemon that stands still, nobody else would tell."""
+    one: Keeper[bytes] = Keeper("/", None, None, heartbeat=5.0)
+    one.begin()
+    now = 1000 * boottime()
+    receive(one, connected(5, 0.0), *snapshot(5, {}), Progress(5, "e", "live", 4000.0, now - 1000))
+    assert state(one) == "live"
+    receive(one, Progress(5, "e", "live", 4000.0, now - 6100))
+    assert (state(one), one.connected, one.age is not None and one.age < 11) == ("stale", True, True)
+    receive(one, Progress(6, "e", "live", 0.0))
+    assert state(one) == "live"
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError(), GeneratorExit()])
+def test_foreign_code_cannot_end_a_mirror(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a callback nor `decode`, whatever they raise."""
+    told: list[int] = []
+    reports: list[DecodeError] = []
+
+    def fail(_: object) -> None:
+        raise error
+
+    def decode(value: bytes) -> int:
+        if value == b"bad":
+            raise error
+        return int(value)
+
+    def report(error: DecodeError) -> None:
+        reports.append(error)
+        fail(error)
+
+    one = Keeper("/", decode, report)
+    one.begin()
+    one.subscribe(fail)
+    one.subscribe(lambda update: told.append(update.revision))
+    receive(one, connected(1, 0.0), *snapshot(1, {b"/k": b"1"}), Batch(2, (put(b"/k", b"bad", 2),), "e"))
+    receive(one, Batch(3, (put(b"/k", b"3", 3),), "e"))
+    assert told == [1, 3]
+    assert [one.__cause__ for one in reports] == [error]
+    assert len(caplog.records) == 3
+
+
+def test_ctrl_c_ends_a_program_also_in_a_callback() -> None:
+    """A task runs in the main thread."""
+    one = keeper()
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    one.subscribe(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        receive(one, connected(1, 0.0), *snapshot(1, {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -301,6 +302,9 @@ def test_changes_end_with_the_mirror(new_etcd: Etcd, daemon: Daemon) -> None:
         wait_until(lambda: read, "it was read")
     reader.join(SECONDS)
     assert not reader.is_alive()
+    assert list(changes) == []
+    with pytest.raises(NotReadyError, match="no more changes of '/': the mirror was closed"):
+        changes.next()
     assert [(one.key, one.kind) for update in read for one in update.changes] == [("/a", "added")]
     assert mirror["/a"] == b"1"
     assert mirror.state == "stale"
@@ -321,10 +325,66 @@ def test_a_mirror_that_is_lost_ends_with_a_warning(daemon: Daemon) -> None:
 
 
 def test_a_mirror_may_be_closed_before_it_was_started_and_twice(tmp_path: Path) -> None:
-    """Nothing comes of it."""
+    """Nothing comes of it; but once it was, it cannot be started again."""
     mirror = Mirror("/", socket_path=str(tmp_path / "none"))
     mirror.close()
     mirror.start()
+    assert mirror.start() is mirror
     mirror.close()
     mirror.close()
-    assert mirror.error
+    with pytest.raises(RuntimeError, match=r"cannot start the mirror of '/' again.*: the mirror was closed"):
+        mirror.start()
+    with pytest.raises(RuntimeError, match="again"), mirror:
+        pass
+
+
+def test_a_callback_cannot_wait_for_its_mirror(new_etcd: Etcd, daemon: Daemon) -> None:
+    """For what is there already it need not wait; for anything else, it would wait for itself."""
+    told: list[str] = []
+    mirror = mirror_of(daemon)
+
+    def note(update: Update[bytes]) -> None:
+        mirror.wait_ready().wait(update.revision)
+        changes = mirror.changes()
+        for wait in (lambda: mirror.wait(1 << 40), changes.next):
+            with pytest.raises(RuntimeError, match="would wait for itself") as caught:
+                wait()
+            told.append(str(caught.value))
+
+    mirror.subscribe(note)
+    with mirror:
+        wait_until(lambda: len(told) == 2, "it was refused twice")
+        mirror.wait(new_etcd.put("/a", "1"), SECONDS)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ends_says_so(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror that nobody keeps must not look as if it were kept."""
+    with mirror_of(daemon) as mirror:
+        mirror.wait_ready(SECONDS)
+        changes = mirror.changes()
+        monkeypatch.setattr(Keeper, "receive", lambda *_: 1 // 0)
+        monkeypatch.setattr(Keeper, "fail", lambda *_: sys.exit())
+        with pytest.raises(NotReadyError, match="the thread that kept the mirror has ended"):
+            changes.next(SECONDS)
+        assert (mirror.state, mirror.connected, str(mirror.error)) == (
+            "stale",
+            False,
+            "the thread that kept the mirror has ended",
+        )
+
+
+def test_a_single_key_is_mirrored_as_such(new_etcd: Etcd, daemon: Daemon) -> None:
+    """Also where a range is one key, and nothing else is mirrored."""
+    daemon.stop()
+    daemon.settings["ranges"] = [{"key": "/flags"}]
+    daemon.write()
+    daemon.start()
+    new_etcd.txn_put([("/flags", "1"), ("/flags/2", "2")])
+    with Mirror(key="/flags", socket_path=str(daemon.socket)) as mirror:
+        mirror.wait(new_etcd.revision(), SECONDS)
+        assert dict(mirror) == {"/flags": b"1"}
+        assert repr(mirror).startswith("<Mirror of '/flags': 1 keys")
+    for prefix, key in ((None, None), ("/", "/flags")):
+        with pytest.raises(TypeError, match="exactly one"):
+            Mirror(prefix, key=key)

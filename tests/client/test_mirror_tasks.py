@@ -49,6 +49,8 @@ async def test_it_follows_across_a_restart_of_the_daemon(new_etcd: Etcd, daemon:
         assert [(one.key, one.kind, one.old) for one in update.changes] == [("/a", "removed", b"1")]
         assert mirror == contents(new_etcd)
     assert [left async for left in changes] == []
+    with pytest.raises(NotReadyError, match="no more changes of '/': the mirror was closed"):
+        await changes.next()
     assert mirror["/b"] == b"1"
     assert "closed" in str(mirror.error)
 
@@ -99,3 +101,51 @@ async def test_a_forked_child_has_what_was_there_and_knows_its_place(new_etcd: E
         assert status == 0
         assert mirror.state == "live"
         await mirror.wait(new_etcd.put("/a", "2"), SECONDS)
+
+
+async def test_hooks_may_start_and_close_it(new_etcd: Etcd, daemon: Daemon) -> None:
+    """Each in a task of its own, as of an application's life; it lives once."""
+    mirror = mirror_of(daemon)
+    await mirror.close()
+
+    async def start() -> None:
+        assert await mirror.start() is await mirror.start() is mirror
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(start(), name="start")
+    await mirror.wait(new_etcd.put("/a", "1"), SECONDS)
+    for _ in range(2):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(mirror.close(), name="close")
+    assert not [task for task in asyncio.all_tasks() if "mirror" in task.get_name()]
+    assert (mirror["/a"], mirror.state, str(mirror.error)) == (b"1", "stale", "the mirror was closed")
+    with pytest.raises(RuntimeError, match=r"cannot start the mirror of '/' again.*: the mirror was closed"):
+        await mirror.start()
+    with pytest.raises(RuntimeError, match="again"):
+        async with mirror:
+            pass
+
+
+async def test_a_task_that_ends_says_so(daemon: Daemon) -> None:
+    """When somebody cancels it who cancels all; a CancelledError that a callback raises does not."""
+
+    def cancel(_: object) -> None:
+        raise asyncio.CancelledError
+
+    async with mirror_of(daemon) as mirror:
+        mirror.subscribe(cancel)
+        await mirror.wait_ready(SECONDS)
+        await until(lambda: mirror.state == "live")
+        (task,) = [task for task in asyncio.all_tasks() if "mirror" in task.get_name()]
+        task.cancel()
+        with pytest.raises(NotReadyError, match="the task that kept the mirror has ended"):
+            await mirror.changes().next(SECONDS)
+        assert (mirror.state, mirror.connected) == ("stale", False)
+
+
+async def test_a_single_key_is_mirrored_as_such(new_etcd: Etcd, daemon: Daemon) -> None:
+    """And not what begins like it."""
+    new_etcd.txn_put([("/flags", "1"), ("/flags/2", "2")])
+    async with AsyncMirror(key="/flags", socket_path=str(daemon.socket)) as mirror:
+        await mirror.wait(new_etcd.revision(), SECONDS)
+        assert dict(mirror) == {"/flags": b"1"}

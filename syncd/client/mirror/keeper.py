@@ -14,12 +14,16 @@ from syncd.client.lines import Progress, WatchMessage
 from syncd.client.mirror.replica import DecodeError, Reach, Replica
 from syncd.client.mirror.updates import Feed, Update
 from syncd.client.mirror.view import View, boottime
+from syncd.client.query import DEFAULT_HEARTBEAT
 from syncd.client.watching import Connected, Interrupted, Told
 
 V = TypeVar("V")
 T = TypeVar("T")
 
 State = Literal["cold", "warm", "live", "stale"]
+
+LATE = 1.0
+"""Seconds that a heartbeat of the daemon's may come late: a busy daemon or program seldom needs so many."""
 
 log = logging.getLogger("syncd.mirror")
 
@@ -37,8 +41,10 @@ class Keeper(Generic[V]):
         prefix: str,
         decode: Callable[[bytes], V] | None,
         on_error: Callable[[DecodeError], object] | None,
+        heartbeat: float = DEFAULT_HEARTBEAT,
     ) -> None:
         self.prefix = prefix
+        """The key, where it is for one alone."""
         self.replica: Replica[V] = Replica(decode)
         # Reentrant: a signal's handler may take a snapshot while the same thread takes one.
         self.lock = threading.RLock()
@@ -46,12 +52,17 @@ class Keeper(Generic[V]):
         self.wake: Callable[[], None] = _nobody_waits
         self.kept = False
         """Whether there is a background, which brings changes or tries to."""
+        self.thread: int | None = None
+        """Which thread is the background, by `threading.get_ident`; None: a task is."""
         self.connected = False
         self.error: ClientError | None = NotReadyError("the mirror was not started")
         self.proved: float | None = None
         """When the contents were proved current the last time, by `boottime`."""
         self._on_error = on_error or _log_failure
         self._told: State = "stale"
+        self._told_at = 0.0
+        self._silence = heartbeat + LATE
+        """Seconds after which the daemon's word no longer counts."""
         self._ahead: tuple[Freshness, float] | None = None
         self._feeds: weakref.WeakSet[Feed[V]] = weakref.WeakSet()
         self._callbacks: list[tuple[Feed[V], Callable[[Update[V]], object]]] = []
@@ -60,11 +71,12 @@ class Keeper(Generic[V]):
         """Take in the next message, and tell callbacks of what it changed."""
         now = boottime()
         match message:
-            case Connected(freshness=freshness):
+            case Connected(freshness, after):
                 with self.lock:
                     self.connected, self.error = True, None
                     self._ahead = freshness, now
-                    self._catch_up()
+                    if after is not None:  # otherwise, it is about other contents, which are on their way
+                        self._catch_up()
                     self._notify()
             case Interrupted(error=error):
                 self.interrupt(error)
@@ -79,7 +91,7 @@ class Keeper(Generic[V]):
             self._ahead = None
             self._notify()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Take note of what ended the watch; tell the log if it is nothing that a watch may end with."""
         if isinstance(error, ClientError):
             self.interrupt(error)
@@ -94,10 +106,11 @@ class Keeper(Generic[V]):
         self.error = None
 
     def end(self, why: str = "the mirror was closed") -> None:
-        """Take note that nothing more comes."""
+        """Take note that nothing more comes; the first reason stands."""
         with self.lock:
-            self.kept = False
-            self.interrupt(NotReadyError(why))
+            if self.kept:
+                self.kept = False
+                self.interrupt(NotReadyError(why))
 
     def forked(self) -> None:
         """Take note that the background stayed in the parent; see `forks`."""
@@ -113,12 +126,31 @@ class Keeper(Generic[V]):
         """Whether it is no use to wait any longer for a revision."""
         return self.replica.revision >= revision or not self.kept
 
+    def wait_for(self, condition: Callable[[], object], timeout: float | None) -> bool:
+        """Have a thread wait; RuntimeError in the one that would have to bring about what it waits for."""
+        with self.moved:
+            if self.thread == threading.get_ident() and not condition():
+                raise RuntimeError(
+                    f"a callback of the mirror of {self.prefix!r} would wait for itself for ever"
+                )
+            return bool(self.moved.wait_for(condition, timeout))
+
+    def must_be_kept(self) -> None:
+        """RuntimeError, with the reason, when it is over."""
+        if not self.kept:
+            raise RuntimeError(
+                f"cannot start the mirror of {self.prefix!r} again, make another one: {self.error}"
+            )
+
     @property
     def state(self) -> State:
         """The daemon's word for the range, unless this mirror knows less than the daemon."""
         if not self.replica.ready:
             return "cold"
-        return self._told if self.connected and self._ahead is None else "stale"
+        if not self.connected or self._ahead is not None:
+            return "stale"
+        silent = boottime() - self._told_at > self._silence
+        return "stale" if silent and self._told == "live" else self._told
 
     @property
     def age(self) -> float | None:
@@ -192,7 +224,11 @@ class Keeper(Generic[V]):
         if step is None:
             return
         with self.lock:
+            before = self.replica.bookmark
             self.replica.commit(step)
+            if before and (self.replica.epoch != before.epoch or self.replica.revision < before.revision):
+                # What was proved was proved of other contents, which these do not follow.
+                self.proved, self._told = None, "stale"
             if isinstance(message, Progress):
                 self._ahead = None
                 self._confirm(message, now)
@@ -220,19 +256,21 @@ class Keeper(Generic[V]):
             self._confirm(there, when)
 
     def _confirm(self, told: Progress | Freshness, heard_at: float) -> None:
+        # A process that was stopped hears late. What seems to be said in the future was said in another
+        # time namespace.
+        self._told_at = heard_at if told.at_ms is None else min(told.at_ms / 1000, heard_at)
         self._told = cast("State", told.state)
         if told.age_ms is not None:
-            # A process that was stopped hears late. What seems to be said in the future was said in another
-            # time namespace.
-            said_at = heard_at if told.at_ms is None else min(told.at_ms / 1000, heard_at)
-            proved = said_at - told.age_ms / 1000
+            proved = self._told_at - told.age_ms / 1000
             self.proved = proved if self.proved is None else max(proved, self.proved)
 
 
 def _call(callback: Callable[[T], object], told: T) -> None:
     try:
         callback(told)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # sys.exit() ends a thread without a word, and CancelledError a task
         log.exception("a callback of a mirror failed: %r", callback)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Generic, Protocol, TypedDict, TypeVar, overload
 
@@ -10,7 +11,7 @@ from syncd.client.mirror.keeper import Keeper, State
 from syncd.client.mirror.replica import DecodeError
 from syncd.client.mirror.updates import Update
 from syncd.client.mirror.view import View
-from syncd.client.query import DEFAULT_HEARTBEAT
+from syncd.client.query import DEFAULT_HEARTBEAT, selection
 
 V = TypeVar("V")
 T = TypeVar("T")
@@ -31,21 +32,35 @@ class Loads(Protocol):
 class MirrorOptions(TypedDict, Generic[V], total=False):
     """How to keep a mirror."""
 
-    on_change: Callable[[Update[V]], object]
+    key: Prefix | None
+    """Mirror this key alone, in place of a prefix."""
+    on_change: Callable[[Update[V]], object] | None
     """Called with each update, from the first contents on; see `subscribe`."""
 
     socket_path: str | None
     """By default $SYNCD_SOCKET, then /run/syncd/syncd.sock."""
     heartbeat: float
     """Seconds between the daemon's words while nothing changes; so often does the age begin anew."""
-    on_error: Callable[[DecodeError], object]
+    on_error: Callable[[DecodeError], object] | None
     """Called with each value that cannot be decoded; by default, there is a warning in the log."""
 
 
-class Mirrored(Mapping[str, V]):
-    """The keys under a prefix and their values, as they are now; a read-only mapping.
+class WatchFor(TypedDict):
+    """What a mirror asks a client's `watch` for, each time after what it has."""
 
-    Every lookup is as of one whole revision, and never of an older one than a lookup before it. Whoever needs
+    prefix: Prefix | None
+    key: Prefix | None
+    with_snapshot: bool
+    heartbeat: float
+    patience: float
+    blocks: bool
+
+
+class Mirrored(Mapping[str, V]):
+    """The keys under a prefix, or a single `key`, and their values as they are now; a read-only mapping.
+
+    Every lookup is as of one whole revision, and never of an older one than a lookup before it, unless it is
+    of another epoch: etcd was restored, or the daemon has an older copy of it. Whoever needs
     several keys of one revision takes a `snapshot()`, as do iterations and `items()`. The keys come in no
     particular order. A key that is not UTF-8 has surrogate escapes (PEP 383) for its odd bytes.
 
@@ -60,19 +75,26 @@ class Mirrored(Mapping[str, V]):
 
     def __init__(
         self,
-        prefix: Prefix,
+        prefix: Prefix | None,
         decode: Any,
         *,
+        key: Prefix | None = None,
         on_change: Callable[[Update[V]], object] | None = None,
         on_error: Callable[[DecodeError], object] | None = None,
         socket_path: str | None = None,
         heartbeat: float = DEFAULT_HEARTBEAT,
     ) -> None:
-        self._prefix = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
+        name = selection(prefix, key).start.decode("utf-8", "surrogateescape")
         self._socket_path = socket_path
-        self._heartbeat = heartbeat
-        name = self._prefix.decode("utf-8", "surrogateescape")
-        self._keeper: Keeper[V] = Keeper(name, getattr(decode, "loads", decode), on_error)
+        self._watch_for: WatchFor = {
+            "prefix": prefix,
+            "key": key,
+            "with_snapshot": True,
+            "heartbeat": heartbeat,
+            "patience": math.inf,
+            "blocks": True,
+        }
+        self._keeper: Keeper[V] = Keeper(name, getattr(decode, "loads", decode), on_error, heartbeat)
         self._replica = self._keeper.replica
         if on_change is not None:
             self._keeper.subscribe(on_change)
@@ -143,7 +165,11 @@ class Mirrored(Mapping[str, V]):
 
     @property
     def state(self) -> State:
-        """The daemon's word for the range; `stale` too while this has not come as far as the daemon."""
+        """The daemon's word for the range; `stale` too while this has not come as far as the daemon.
+
+        So is it when a heartbeat of the daemon's is more than a second late: `live` is no older than the
+        daemon's heartbeat and this mirror's and that second.
+        """
         return self._keeper.state
 
     @property

@@ -40,7 +40,7 @@ _ABSENT: Any = object()
 class DecodeError(ClientError):
     """`decode` failed on the value that `key` has had since `revision`; `__cause__` is what it raised."""
 
-    def __init__(self, key: str, revision: int, cause: Exception, *, kept: bool) -> None:
+    def __init__(self, key: str, revision: int, cause: BaseException, *, kept: bool) -> None:
         told = f"the value of {key!r} at revision {revision} cannot be decoded"
         left = "its last good value is kept" if kept else "the key is left out"
         super().__init__(f"{told}, {left}: {type(cause).__name__}: {cause}")
@@ -283,7 +283,9 @@ class Replica(Generic[V]):
             return cast("V", value)
         try:
             return self._decode(value)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also of sys.exit(), which would end the mirror without a word
             raise DecodeError(key, revision, error, kept=kept) from error
 
 

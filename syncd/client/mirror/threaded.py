@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from syncd.client.blocking import Client, Watch
-from syncd.client.errors import CutError
+from syncd.client.errors import CutError, NotReadyError
 from syncd.client.mirror import forks
 from syncd.client.mirror.keeper import Keeper
 from syncd.client.mirror.mirrored import SELDOM, Loads, Mirrored, MirrorOptions, Prefix
@@ -34,31 +34,50 @@ class Mirror(Mirrored[V]):
 
     Threads may share it. The daemon may not be there yet, or go and come back. A forked child has what its
     parent had, and a thread and a connection of its own at once; what its callbacks had not been told at the
-    fork, they are told there, once more if they were running. A mirror that is lost without `close()` ends
-    with a ResourceWarning; nobody needs to close one before the process ends.
+    fork, they are told there, once more if they were running. In a child that a callback itself forks, that
+    callback goes on, and this mirror stays as it was at the fork; who needs one there makes another one.
+
+    A mirror that is lost without `close()` ends with a ResourceWarning; nobody needs to close one before the
+    process ends.
     """
 
     _background: _Background | None = None
 
     @overload
-    def __init__(self: Mirror[bytes], prefix: Prefix, **options: Unpack[MirrorOptions[bytes]]) -> None: ...
-    @overload
     def __init__(
-        self, prefix: Prefix, *, decode: Callable[[bytes], V], **options: Unpack[MirrorOptions[V]]
+        self: Mirror[bytes],
+        prefix: Prefix | None = None,
+        *,
+        decode: None = None,
+        **options: Unpack[MirrorOptions[bytes]],
     ) -> None: ...
     @overload
     def __init__(
-        self: Mirror[Any], prefix: Prefix, *, decode: Loads, **options: Unpack[MirrorOptions[Any]]
+        self,
+        prefix: Prefix | None = None,
+        *,
+        decode: Callable[[bytes], V],
+        **options: Unpack[MirrorOptions[V]],
     ) -> None: ...
-    def __init__(self, prefix: Prefix, *, decode: Any = None, **options: Any) -> None:
+    @overload
+    def __init__(
+        self: Mirror[Any],
+        prefix: Prefix | None = None,
+        *,
+        decode: Loads | Callable[[bytes], Any] | None,
+        **options: Unpack[MirrorOptions[Any]],
+    ) -> None: ...
+    def __init__(self, prefix: Prefix | None = None, *, decode: Any = None, **options: Any) -> None:
         super().__init__(prefix, decode, **options)
 
     def start(self) -> Self:
-        """Begin to keep it current, in the background."""
+        """Begin to keep it current, in the background; RuntimeError after `close`."""
         if self._background is None:
-            self._background = _Background(self._keeper, self._prefix, self._socket_path, self._heartbeat)
+            watch = partial(Client(self._socket_path).watch, **self._watch_for)
+            self._background = _Background(self._keeper, watch)
             self._end = weakref.finalize(self, self._background.stop)  # also when the interpreter exits
             self._background.start()
+        self._keeper.must_be_kept()
         return self
 
     def close(self) -> None:
@@ -66,7 +85,7 @@ class Mirror(Mirrored[V]):
         if self._background is not None:
             self._end()
             self._background.join()
-        self._keeper.end()
+            self._keeper.end()
 
     def wait_ready(self, timeout: float | None = None) -> Self:
         """Wait for the first contents; NotReadyError, with the reason, if they don't come in time.
@@ -74,8 +93,8 @@ class Mirror(Mirrored[V]):
         At once, if waiting does not help: when this process may not read them, or nobody mirrors them.
         """
         keeper = self._keeper
-        with keeper.moved:
-            keeper.moved.wait_for(lambda: keeper.settled, timeout)
+        with keeper.lock:
+            keeper.wait_for(lambda: keeper.settled, timeout)
             keeper.must_be_ready()
         return self
 
@@ -85,8 +104,8 @@ class Mirror(Mirrored[V]):
         A revision that changed nothing here is known of by the next heartbeat.
         """
         keeper = self._keeper
-        with keeper.moved:
-            keeper.moved.wait_for(lambda: keeper.reached(min_revision), timeout)
+        with keeper.lock:
+            keeper.wait_for(lambda: keeper.reached(min_revision), timeout)
             keeper.must_have_reached(min_revision)
         return self
 
@@ -121,28 +140,31 @@ class Changes(Iterator[Update[V]]):
         self._feed = keeper.feed()
 
     def __next__(self) -> Update[V]:
-        return self.next()
+        if (update := self._take(None)) is None:
+            raise StopIteration
+        return update
 
     def next(self, timeout: float | None = None) -> Update[V]:
-        """Wait for the next update; TimeoutError, or StopIteration when the mirror was closed."""
+        """Wait for the next update; TimeoutError, or NotReadyError after the last one of a closed mirror."""
+        if (update := self._take(timeout)) is None:
+            raise NotReadyError(f"no more changes of {self._keeper.prefix!r}: {self._keeper.error}")
+        return update
+
+    def _take(self, timeout: float | None) -> Update[V] | None:
         keeper, feed = self._keeper, self._feed
-        with keeper.moved:
-            if not keeper.moved.wait_for(lambda: feed.peek() or not keeper.kept, timeout):
+        with keeper.lock:
+            if not keeper.wait_for(lambda: feed.peek() or not keeper.kept, timeout):
                 raise TimeoutError(f"nothing changed under {keeper.prefix!r} within {timeout} s")
-            if (update := feed.take()) is None:
-                raise StopIteration
-            return update
+            return feed.take()
 
 
 class _Background:
     """The thread and its watch. They know the keeper, and not the mirror, which can be lost meanwhile."""
 
-    def __init__(self, keeper: Keeper[Any], prefix: bytes, socket_path: str | None, heartbeat: float) -> None:
+    def __init__(self, keeper: Keeper[Any], new_watch: Callable[..., Watch]) -> None:
         self.lock = keeper.lock
         self._keeper = keeper
-        self._prefix = prefix
-        self._client = Client(socket_path)
-        self._heartbeat = heartbeat
+        self._new_watch = new_watch
         self._watch: Watch | None = None
         self._stopping: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -163,11 +185,18 @@ class _Background:
             self._thread.join(CLOSE_SECONDS)
 
     def forked(self) -> None:
-        """Leave the parent's connection to it, and make another one, unless it was stopped."""
+        """Leave the parent's connection to it, and make another one, unless it was stopped.
+
+        When a callback forks, this thread itself goes on in the child. To tell the callback there what
+        changes would make it fork again, and again; so that is the end.
+        """
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
-        if self._stopping.empty():
+        if self._keeper.thread == threading.get_ident():
+            self._stopping.put(None)
+            self._keeper.end("this process was forked by a callback of the mirror, which its parent keeps")
+        elif self._stopping.empty():
             self._keeper.interrupt(CutError("this process was forked, and the connection is its parent's"))
             self._run_thread()
 
@@ -178,25 +207,25 @@ class _Background:
         self._thread.start()
 
     def _run(self, stopping: queue.SimpleQueue[None]) -> None:
-        while stopping.empty():
-            try:
-                self._follow(stopping)
-            except Exception as error:  # noqa: BLE001 - it is told, and all goes on
-                self._keeper.fail(error)
-            with suppress(queue.Empty):
-                stopping.get(timeout=SELDOM)
-                return
+        keeper = self._keeper
+        keeper.thread = threading.get_ident()
+        why = "the thread that kept the mirror has ended"
+        try:
+            while stopping.empty():
+                try:
+                    self._follow(stopping)
+                except BaseException as error:  # noqa: BLE001 - it is told, and all goes on
+                    keeper.fail(error)
+                with suppress(queue.Empty):
+                    stopping.get(timeout=SELDOM)
+                    break
+            why = "the mirror was closed"
+        finally:
+            keeper.end(why)
 
     def _follow(self, stopping: queue.SimpleQueue[None]) -> None:
         """Follow a watch until this is stopped, or it fails for good."""
-        watch = self._client.watch(
-            self._prefix,
-            after=self._keeper.replica.bookmark,
-            with_snapshot=True,
-            heartbeat=self._heartbeat,
-            patience=math.inf,
-            blocks=True,
-        )
+        watch = self._new_watch(after=self._keeper.replica.bookmark)
         with closing(watch):
             self._watch = watch
             # Only now: who stops this either finds the watch there, or has been seen here.
