@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count, repeat
 from pathlib import Path
+from threading import Timer
 from types import FrameType
 from typing import Any
 
@@ -70,6 +71,17 @@ def iterating(watch: Watch) -> Callable[[], object]:
     return lambda: next(changes)
 
 
+@contextmanager
+def stopped_after(seconds: float, watch: Watch) -> Iterator[None]:
+    """End a watch that waits in vain."""
+    timer = Timer(seconds, watch.stop)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 @pytest.mark.parametrize("way", [receiving, iterating])
 def test_a_watch_tells_each_change_wherever_it_was_interrupted(
     stand: Stand, way: Callable[[Watch], Callable[[], object]]
@@ -77,7 +89,7 @@ def test_a_watch_tells_each_change_wherever_it_was_interrupted(
     """In waits, between them, and when a message was about to be told."""
     told: list[int] = []
     interrupted = 0
-    with Client(str(stand.socket)).watch("/", heartbeat=60) as watch:
+    with Client(str(stand.socket)).watch("/", heartbeat=60) as watch, stopped_after(20, watch):
         ask = way(watch)
         for at in count(1):
             stand.write((b"/a", b"x"))  # two, so that one is left pending
@@ -85,6 +97,7 @@ def test_a_watch_tells_each_change_wherever_it_was_interrupted(
             raised = False
             while not told or told[-1] < last:
                 boomed, message = raising(0 if raised else at, ask)
+                assert boomed or message, "a change was lost, and the watch was stopped"
                 raised = raised or boomed
                 if isinstance(message, Batch):
                     told.append(message.revision)
