@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import sys
 import threading
@@ -381,10 +382,12 @@ def test_a_single_key_is_mirrored_as_such(new_etcd: Etcd, daemon: Daemon) -> Non
     daemon.write()
     daemon.start()
     new_etcd.txn_put([("/flags", "1"), ("/flags/2", "2")])
-    with Mirror(key="/flags", socket_path=str(daemon.socket)) as mirror:
+    with Mirror(key="/flags", socket_path=daemon.socket) as mirror:
         mirror.wait(new_etcd.revision(), SECONDS)
         assert dict(mirror) == {"/flags": b"1"}
         assert repr(mirror).startswith("<Mirror of '/flags': 1 keys")
     for prefix, key in ((None, None), ("/", "/flags")):
         with pytest.raises(TypeError, match="exactly one"):
             Mirror(prefix, key=key)
+    with pytest.raises(ValueError, match="heartbeat"):
+        Mirror("/", heartbeat=math.nan)

@@ -11,7 +11,8 @@ from syncd.client.mirror.keeper import Keeper, State
 from syncd.client.mirror.replica import DecodeError
 from syncd.client.mirror.updates import Update
 from syncd.client.mirror.view import View
-from syncd.client.query import DEFAULT_HEARTBEAT, selection
+from syncd.client.query import DEFAULT_HEARTBEAT, duration, selection
+from syncd.client.reader import SocketPath
 
 V = TypeVar("V")
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class MirrorOptions(TypedDict, Generic[V], total=False):
     on_change: Callable[[Update[V]], object] | None
     """Called with each update, from the first contents on; see `subscribe`."""
 
-    socket_path: str | None
+    socket_path: SocketPath | None
     """By default $SYNCD_SOCKET, then /run/syncd/syncd.sock."""
     heartbeat: float
     """Seconds between the daemon's words while nothing changes; so often does the age begin anew."""
@@ -81,7 +82,7 @@ class Mirrored(Mapping[str, V]):
         key: Prefix | None = None,
         on_change: Callable[[Update[V]], object] | None = None,
         on_error: Callable[[DecodeError], object] | None = None,
-        socket_path: str | None = None,
+        socket_path: SocketPath | None = None,
         heartbeat: float = DEFAULT_HEARTBEAT,
     ) -> None:
         name = selection(prefix, key).start.decode("utf-8", "surrogateescape")
@@ -90,7 +91,7 @@ class Mirrored(Mapping[str, V]):
             "prefix": prefix,
             "key": key,
             "with_snapshot": True,
-            "heartbeat": heartbeat,
+            "heartbeat": duration("heartbeat", heartbeat),
             "patience": math.inf,
             "blocks": True,
         }
