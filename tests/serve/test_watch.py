@@ -145,8 +145,8 @@ def test_progress(stand: Stand) -> None:
         first = next(documents)
         assert before - 1 <= first.pop("at_ms") <= 1000 * clock_gettime(CLOCK_BOOTTIME)
         assert first == {"revision": 10, "progress": True, "state": "live", "age_ms": 0}
-        stand.on_loop(lambda: stand.source.store.advance(50))
         stand.source.state, stand.source.age = "stale", 1.5
+        stand.on_loop(lambda: stand.source.store.advance(50))
         line = next(documents)
         while line["revision"] == 10:
             line = next(documents)
