@@ -397,7 +397,9 @@ def test_snapshot_and_watch_under_writes(stand: Stand) -> None:
         i = 0
         while not done.is_set():
             i += 1
-            stand.write((b"/k%04d" % (i * 37 % 2000), b"%d" % i), (b"/k%04d" % (i * 41 % 2000), b"%d" % i))
+            stand.write(
+                (b"/k%04d" % (i * 37 % 2000), b"%d" % i), (b"/k%04d" % ((i * 41 + 1) % 2000), b"%d" % i)
+            )
 
     writer = threading.Thread(target=write)
     writer.start()
