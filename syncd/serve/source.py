@@ -22,6 +22,10 @@ class Source(Protocol):
     def freshness(self) -> tuple[State, float | None]:
         """Its state, and the seconds since its last proof (None: never)."""
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether etcd has confirmed what is held, ever since the daemon began."""
+
     def status(self) -> RangeStatus:
         """All about it."""
 

@@ -27,9 +27,12 @@ class Stalled(ConnectionError):
 class Lines:
     """Writes lines to one reader, gathered in chunks, each line optionally as a server-sent event."""
 
-    def __init__(self, response: web.StreamResponse, request: web.Request, *, events: bool) -> None:
+    def __init__(
+        self, response: web.StreamResponse, request: web.Request, *, events: bool, chunk: int
+    ) -> None:
         self._response = response
         self._request = request
+        self._chunk = chunk
         self._events = events
         self._gathered: list[bytes] = []
         self._size = 0
@@ -42,21 +45,23 @@ class Lines:
         return request.get(_LINES)
 
     @classmethod
-    async def begin(cls, request: web.Request, headers: dict[str, str], *, kind: str = NDJSON) -> Lines:
-        """Send the headers; `kind` is the Content-Type."""
+    async def begin(
+        cls, request: web.Request, headers: dict[str, str], *, kind: str = NDJSON, chunk: int = CHUNK
+    ) -> Lines:
+        """Send the headers; `kind` is the Content-Type, `chunk` how much is written at a time."""
         response = web.StreamResponse(headers={**headers, "Content-Type": kind, "Cache-Control": "no-cache"})
         await response.prepare(request)
-        lines: Lines = cls(response, request, events=kind == EVENTS)
+        lines: Lines = cls(response, request, events=kind == EVENTS, chunk=chunk)
         request[_LINES] = lines
         return lines
 
     async def add(self, piece: bytes) -> None:
         """A piece of the output as it is: whole lines, or a part of one."""
-        if len(piece) > CHUNK:
+        if len(piece) > self._chunk:
             await self.flush()  # so that nothing is copied to be joined with it
         self._gathered.append(piece)
         self._size += len(piece)
-        if self._size >= CHUNK:
+        if self._size >= self._chunk:
             await self.flush()
 
     async def lines(self, lines: bytes) -> None:
@@ -92,7 +97,7 @@ class Lines:
         data = self._gathered[0] if len(self._gathered) == 1 else b"".join(self._gathered)
         self._gathered.clear()
         self._size = 0
-        for piece in cut(data):
+        for piece in cut(data, self._chunk):
             try:
                 async with asyncio.timeout(STALLED):
                     await self._response.write(piece)
@@ -112,11 +117,11 @@ class Lines:
         return self._response
 
 
-def cut(data: bytes) -> Iterator[memoryview]:
+def cut(data: bytes, size: int = CHUNK) -> Iterator[memoryview]:
     """`data` as it is to be written: what is written stays in memory until it is taken."""
     view = memoryview(data)
-    for begin in range(0, len(data), CHUNK):
-        yield view[begin : begin + CHUNK]
+    for begin in range(0, len(data), size):
+        yield view[begin : begin + size]
 
 
 async def whole(request: web.Request, headers: dict[str, str], kind: str, body: bytes) -> web.StreamResponse:

@@ -78,7 +78,7 @@ async def _reach(
         return
     if epoch not in (None, source.store.epoch):
         await require(context, source, params)
-        if source.freshness()[0] != "live":
+        if not source.confirmed:
             # What the reader has may be the newer one: a copy on disk can be from before etcd was replaced.
             text = (
                 f"another epoch than {epoch} is held here, and etcd has not confirmed yet which one it is in"

@@ -81,6 +81,8 @@ class Mirror:
         self._standing = Standing(trouble, proved_at)
         self._warm = store.ready
         """Whether what was there at the start is neither proved yet, nor could not be."""
+        self.confirmed = False
+        """Whether what is held, or was, has been proved since the start."""
         self._doubtful = store.ready
         """Whether etcd was out of sight since its state was last compared with what is held."""
         self._guard = Guard(config.guards.get(keys))
@@ -242,6 +244,7 @@ class Mirror:
         self._hold.over()
         standing.proved_at, standing.etcd_revision = began, self.store.revision
         self._warm = self._doubtful = False
+        self.confirmed = True
         standing.well()
         replaced = rebuild.old.blocks.copy()
         del rebuild
@@ -313,6 +316,7 @@ class Mirror:
         """The store is current as of `at`."""
         self._standing.proved_at = max(self._standing.proved_at or at, at)
         self._warm = False
+        self.confirmed = True
         self._recovery.healthy(self._clocks.now())
         if self._repeats.forget():
             follower = self._follower

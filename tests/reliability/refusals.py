@@ -5,7 +5,8 @@ not_ready   as long as nothing was served; another process begins with what the 
             there for long enough to be on the disk
 too_stale   where more was asked for than is held: fresher, or newer, and then it was waited for as long as
             asked. Whether etcd could have told where it is (linearizable), nobody knows but the daemon. Or
-            where a watch shall go on from what another process told in the moment before it was killed
+            where a watch shall go on from what another process told in the moment before it was killed, or of
+            another epoch than that of the copy, which etcd has not confirmed yet
 compacted   where a watch shall go on from a place that cannot be told any more; or in one that fell behind
 
 Nothing else: every question is well formed, about what is mirrored, and allowed; there are few readers; and
@@ -62,7 +63,8 @@ class Processes:
 
         What is to be judged when the truth is known; None for nothing.
         """
-        ahead = claim.process != told_by and claim.revision < place.revision and claim.state != "live"
+        other = claim.process != told_by and claim.state != "live"
+        ahead = other and (claim.revision < place.revision or claim.epoch != place.epoch)
         if refusal.code == "too_stale" and ahead:
             self._judged("resumable", claim, refusal, "")
             return None

@@ -131,13 +131,15 @@ def test_a_place_is_refused_only_when_it_cannot_be_told(
         pytest.param(NEXT_PROCESS, 5, "warm", False, id="it has"),
         pytest.param(NEXT_PROCESS, 4, "live", False, id="etcd has told it again"),
         pytest.param(PROCESS, 4, "stale", False, id="it is the same process"),
+        pytest.param(NEXT_PROCESS, -9, "stale", True, id="its copy is of another epoch"),
     ],
 )
 def test_a_place_may_be_ahead_of_another_process(
     bench: Court, process: int, revision: int, state: str, right: bool
 ) -> None:
     """What was told in the last moment before a crash is not on the disk, and etcd may be away."""
-    later = replace(claim(revision, process=process), state=state)
+    epoch = EPOCH if revision > 0 else NEXT_EPOCH
+    later = replace(claim(abs(revision), epoch=epoch, process=process), state=state)
     assert Processes(bench).resume_refused(later, Refusal("too_stale", ""), PLACE, PROCESS) is None
     assert broken(bench.tally) == (set() if right else {"gone"})
 

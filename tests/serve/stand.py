@@ -64,6 +64,7 @@ class Kept:
         self.error: str | None = None
         self.etcd: int | SyncdError | None = None
         """What etcd answers when asked for its revision; None: nothing, ever."""
+        self.confirmed = True
         self.asked = 0
         self.hurried = 0
         self.held: Held | None = None

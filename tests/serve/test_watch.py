@@ -75,11 +75,10 @@ def test_from(stand: Stand) -> None:
             assert next(stream.documents())["revision"] == revision + 1
     answer = stand.get("watch", prefix="/", from_=9)
     assert (answer.status, answer.error["code"], answer.error["oldest_revision"]) == (410, "compacted", 10)
-    for state in ("stale", "warm"):  # the reader's may be the newer one
-        stand.source.state = state
-        answer = stand.get("watch", prefix="/", from_=12, epoch="other")
-        assert (answer.status, answer.error["code"]) == (503, "too_stale")
-    stand.source.state = "live"
+    stand.source.confirmed = False  # the reader's may be the newer one
+    answer = stand.get("watch", prefix="/", from_=12, epoch="other")
+    assert (answer.status, answer.error["code"]) == (503, "too_stale")
+    stand.source.confirmed = True
     answer = stand.get("watch", prefix="/", from_=12, epoch="other")
     assert (answer.status, answer.error["code"], answer.error["oldest_revision"]) == (410, "compacted", 10)
 

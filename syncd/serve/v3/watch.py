@@ -1,8 +1,8 @@
 """`/v3/watch`: many watches on one stream, which the client may go on speaking to while it listens.
 
 One task reads what is asked for, another does it and tells what happens (`watches`). Each document is an HTTP
-chunk of its own, if it is not a large one, and ends in a newline: there are clients that take a chunk for a
-document (lua-resty-etcd).
+chunk of its own, as etcd's is, and ends in a newline: there are clients that take a chunk for a document
+(lua-resty-etcd, etcd3gw).
 
 What is unlike etcd: an answer begins with the first request, whatever that is, so that a mistake in it has a
 status; a mistake in a later one ends the stream, where etcd falls silent; and `progress_notify` comes every
@@ -25,6 +25,9 @@ from syncd.serve.v3.handler import Handler
 from syncd.serve.v3.requests import Documents, WatchRequest, watch_request
 from syncd.serve.v3.watches import Watches
 
+DOCUMENT = 4 << 20
+"""Bytes of a document that are one HTTP chunk: two of etcd's largest values, in base64, are no more."""
+
 FIRST_SECONDS = 30.0
 """For the first request to arrive: until then a client holds a place for nothing."""
 
@@ -42,7 +45,7 @@ async def watch(request: web.Request) -> web.StreamResponse:
                 raise EtcdError(Code.UNAVAILABLE, late) from error
             except StopAsyncIteration as error:
                 raise EtcdError(Code.INVALID_ARGUMENT, "proto: unexpected EOF") from error
-            lines = await Lines.begin(request, {}, kind="application/json")
+            lines = await Lines.begin(request, {}, kind="application/json", chunk=DOCUMENT)
             with ExitStack() as subscriptions:
                 watches = Watches(context, request, lines, readers, subscriptions)
                 async with asyncio.TaskGroup() as group:

@@ -10,7 +10,7 @@ import pytest
 from syncd.keyrange import prefix_range
 from syncd.records import Event
 from syncd.serve.encode import PIECE_EVENTS, Selection
-from syncd.serve.v3 import results, watches
+from syncd.serve.v3 import results, watch, watches
 from tests.serve.local import SECONDS
 from tests.serve.stand import Kept, Stand, serving
 from tests.serve.v3.dialogue import Dialogue, Document, opened, revision, told
@@ -22,8 +22,8 @@ def test_a_chunk_is_a_document(stand: Stand, dialogue: Dialogue) -> None:
     dialogue.create("/a")
     for _ in range(2):
         dialogue.hear()
-    for number in range(3):
-        stand.write((b"/a", b"%d" % number))
+    for size in (1, 2, 1_500_000):  # the last one as large as etcd takes them
+        stand.write((b"/a", bytes(size)))
         for _ in range(2):
             dialogue.hear()
     assert len(dialogue.chunks) == 8
@@ -159,7 +159,7 @@ def test_a_large_revision(stand: Stand, dialogue: Dialogue) -> None:
         assert all(part["fragment"] is True for part in parts[:-1])
         assert len(parts) < 12
     for chunk in dialogue.chunks:
-        assert len(chunk) < 2 * results.DOCUMENT_BYTES
+        assert len(chunk) <= watch.DOCUMENT
 
 
 def test_a_revision_of_very_many_keys(
