@@ -132,7 +132,7 @@ def test_snapshot_shows_a_bar_where_a_person_waits(path: Path) -> None:
         (refusal(404, "not_mirrored"), 1, b"`syncd status` lists"),
         (refusal(503, "not_ready"), 4, b"nothing to serve yet"),
         (refusal(503, "too_stale"), 4, b"too_stale"),
-        (refusal(403, "forbidden"), 1, b"belongs to"),
+        (refusal(403, "forbidden"), 1, b"your groups decide"),
         (refusal(400, "bad_request"), 2, b"bad_request"),
         (whole(b"oops", 500), 1, b"HTTP status 500: oops"),
         (b"220 mail\r\n\r\n", 1, b"is this the socket of a syncd"),
