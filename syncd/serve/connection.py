@@ -6,7 +6,6 @@ from functools import partial
 
 from aiohttp import web
 
-from syncd.serve.access import Rights
 from syncd.serve.context import Context
 from syncd.serve.linearizable import Wait
 from syncd.serve.patience import IDLE, Patient
@@ -21,13 +20,12 @@ class Connection(Patient):
     first piece on that is anything else, the connection is aiohttp's for good.
     """
 
-    __slots__ = ("_behind", "_context", "_quick", "_rights", "_wait", "_whole")
+    __slots__ = ("_behind", "_context", "_quick", "_wait", "_whole")
 
     def __init__(self, server: web.Server, context: Context, quick: Quick) -> None:
         super().__init__(server, context.tally, context.slow)
         self._context = context
         self._quick = quick
-        self._rights: Rights | None = None
         self._whole = True
         self._wait: Wait | None = None
         self._behind = b""
@@ -44,9 +42,7 @@ class Connection(Patient):
             waiter = self._waiter
             # Not while another request is being answered, nor to somebody who doesn't read the answers.
             if waiter and not waiter.done() and transport and not self.writing_paused:
-                if self._rights is None:
-                    self._rights = self._context.rights_of(transport)
-                answer = self._quick.answer(data, self._rights)
+                answer = self._quick.answer(data, self._context.rights_of(transport))
                 if answer:
                     self._next_keepalive_close_time = self._loop.time() + IDLE
                     if isinstance(answer, bytes):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
@@ -13,6 +12,7 @@ from typing import Self, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from syncd.serve import about, accept, reads, watch
 from syncd.serve.connection import Connection
@@ -34,8 +34,6 @@ GRACE = 0.8
 and then, though a reader that doesn't read makes them wait in vain, for the connections; two are promised."""
 
 log = structlog.get_logger("syncd.serve")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:

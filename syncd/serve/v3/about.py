@@ -9,12 +9,12 @@ from __future__ import annotations
 import msgspec
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from syncd.serve.context import Context
 from syncd.serve.v3 import messages
 from syncd.serve.v3.body import read_body
 from syncd.serve.v3.errors import Code, EtcdError
-from syncd.serve.v3.handler import Handler
 
 UNKNOWN_VERSION = "3.5.0"
 """While etcd has not told its own: the first of those whose words are spoken here."""

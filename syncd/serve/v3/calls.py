@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import wraps
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from syncd.serve.errors import ApiError
 from syncd.serve.v3 import about, kv, leases, watch, write
 from syncd.serve.v3.errors import Code, EtcdError
-from syncd.serve.v3.handler import Handler
 
 PREFIXES = ("/v3", "/v3beta")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from syncd.serve.context import Context
 from syncd.serve.errors import ApiError
@@ -16,7 +17,6 @@ from syncd.serve.stream import CHUNK, Lines
 from syncd.serve.v3 import txn
 from syncd.serve.v3.body import read_body
 from syncd.serve.v3.errors import Code, EtcdError, compacted, future
-from syncd.serve.v3.handler import Handler
 from syncd.serve.v3.messages import decode, header
 from syncd.serve.v3.ranges import RangeRequest, Selection
 from syncd.store import View

@@ -11,12 +11,12 @@ import asyncio
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from syncd.keyrange import KeyRange
 from syncd.serve.context import Context
 from syncd.serve.source import Source
 from syncd.serve.v3.errors import Code, EtcdError
-from syncd.serve.v3.handler import Handler
 from syncd.serve.v3.write import answer, ask_etcd, denied, pass_on, understood
 
 TIME_TO_LIVE = "/kv/lease/timetolive"

@@ -17,7 +17,7 @@ from typing import Any
 
 from syncd.serve.budget import User
 from syncd.serve.v3.ranges import RangeRequest, Selection, SortTarget
-from syncd.serve.v3.turns import Turns
+from syncd.serve.v3.turns import PATIENCE, Turns
 from syncd.store import Block
 
 RUN = 4096
@@ -31,9 +31,6 @@ SORTING = 2
 
 WAITING = 32
 """Large sorts that may wait for their turn."""
-
-PATIENCE = 7.0
-"""Seconds that one may wait: as long as etcd has for a request, by default."""
 
 
 class Sorting:

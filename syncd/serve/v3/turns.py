@@ -13,6 +13,9 @@ from contextlib import asynccontextmanager
 from syncd.serve.budget import Budget, User
 from syncd.serve.v3.errors import too_many
 
+PATIENCE = 7.0
+"""Seconds that one may wait: as long as etcd has for a request, by default."""
+
 
 class Turns:
     """`at_once` of them, and places for `waiting` that users share: each user in turn has one."""

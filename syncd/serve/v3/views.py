@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from syncd.serve.budget import User
 from syncd.serve.v3.errors import compacted, future
-from syncd.serve.v3.turns import Turns
+from syncd.serve.v3.turns import PATIENCE, Turns
 from syncd.store import HistoryLost, Store, View
 
 KEPT = 4
@@ -24,9 +24,6 @@ FORGET_AFTER = 60.0
 
 WAITING = 32
 """Views that may wait to be made; they are made one at a time."""
-
-PATIENCE = 7.0
-"""Seconds that one may wait: as long as etcd has for a request, by default."""
 
 
 class Views:

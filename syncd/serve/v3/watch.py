@@ -16,12 +16,12 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 
 from aiohttp import StreamReader, web
+from aiohttp.typedefs import Handler
 
 from syncd.serve.context import Context
 from syncd.serve.readers import Readers
 from syncd.serve.stream import Lines
 from syncd.serve.v3.errors import Code, EtcdError
-from syncd.serve.v3.handler import Handler
 from syncd.serve.v3.requests import Documents, WatchRequest, watch_request
 from syncd.serve.v3.watches import Watches
 

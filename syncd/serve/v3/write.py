@@ -19,6 +19,7 @@ from functools import cache
 import msgspec
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from syncd.errors import SyncdError
 from syncd.serve.context import Context
@@ -28,7 +29,6 @@ from syncd.serve.v3 import kv, txn
 from syncd.serve.v3.body import LIMIT as SMALL
 from syncd.serve.v3.body import received
 from syncd.serve.v3.errors import Code, EtcdError
-from syncd.serve.v3.handler import Handler
 from syncd.serve.v3.messages import T, decode, interval
 
 LIMIT = 4 << 20
